@@ -1,0 +1,1 @@
+//! Opus, VP8 and H.264 behind safe types.

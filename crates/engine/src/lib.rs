@@ -1,0 +1,1 @@
+//! Threads, sockets, clocks and queues.

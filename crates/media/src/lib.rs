@@ -1,0 +1,1 @@
+//! Frames, RTP view, resampling, mixing, colour conversion. Pure: no threads, sockets or clocks.

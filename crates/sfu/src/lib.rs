@@ -1,0 +1,1 @@
+//! One room's forwarding, sans-IO.
