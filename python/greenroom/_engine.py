@@ -1,0 +1,256 @@
+"""The only door to the compiled engine: its classes, and its events as frozen records."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from greenroom._native import (
+    AudioSink,
+    AudioSource,
+    Engine,
+    EngineClosedError,
+    Section,
+    VideoSink,
+    VideoSource,
+)
+
+__all__ = [
+    "Answer",
+    "AudioSink",
+    "AudioSource",
+    "Captured",
+    "Data",
+    "DataOpen",
+    "DataSent",
+    "Drained",
+    "Ended",
+    "Engine",
+    "EngineClosedError",
+    "EngineFailed",
+    "Event",
+    "Negotiated",
+    "NegotiationFailed",
+    "Offer",
+    "PeerState",
+    "Quality",
+    "Readable",
+    "Section",
+    "SectionsNeeded",
+    "Speakers",
+    "SubscriptionBound",
+    "TrackMedia",
+    "VideoSink",
+    "VideoSource",
+    "new_handle",
+    "parse_event",
+]
+
+_handles = itertools.count(1)
+
+
+def new_handle() -> int:
+    """A handle no one else in this process has."""
+    return next(_handles)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerState:
+    """A connection's transport changed: "connected", "disconnected", "failed" or "closed"."""
+
+    handle: int
+    state: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An offer of ours is ready to be sent."""
+
+    handle: int
+    offer_id: int
+    sdp: str
+    sections: list[Section]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Our answer to the offer with this id is ready to be sent."""
+
+    handle: int
+    offer_id: int
+    sdp: str
+    sections: list[Section]
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """The other side's answer was applied."""
+
+    handle: int
+    offer_id: int
+    sections: list[Section]
+
+
+@dataclass(frozen=True, slots=True)
+class NegotiationFailed:
+    """A description could not be applied or made."""
+
+    handle: int
+    offer_id: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SectionsNeeded:
+    """An answering peer has tracks to send and no free section for them."""
+
+    handle: int
+    audio: int
+    video: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataOpen:
+    """A data channel opened."""
+
+    handle: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A message arrived on a data channel."""
+
+    handle: int
+    label: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DataSent:
+    """A queued message has left our queue, or could not ("error" says why)."""
+
+    handle: int
+    request: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionBound:
+    """A subscriber (handle) is now being sent a track on a section."""
+
+    handle: int
+    track: int
+    mid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Speakers:
+    """Changes of who speaks in a room: (track, level 0..1, active)."""
+
+    handle: int
+    speakers: list[tuple[int, float, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Transport figures per peer of a room: (peer, rtt s, sent loss 0..1, received loss 0..1, jitter s)."""
+
+    handle: int
+    peers: list[tuple[int, float, float, float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackMedia:
+    """The first packet of a published track arrived."""
+
+    handle: int
+    mime: str
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A capture that waited has returned."""
+
+    handle: int
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Everything captured before the request has been played or cleared."""
+
+    handle: int
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A sink whose reader waited has a frame."""
+
+    handle: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A sink gets nothing more."""
+
+    handle: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFailed:
+    """A room (handle), or the whole engine (0), was stopped by a fault inside the engine."""
+
+    handle: int
+    message: str
+
+
+Event: TypeAlias = (
+    PeerState
+    | Offer
+    | Answer
+    | Negotiated
+    | NegotiationFailed
+    | SectionsNeeded
+    | DataOpen
+    | Data
+    | DataSent
+    | SubscriptionBound
+    | Speakers
+    | Quality
+    | TrackMedia
+    | Captured
+    | Drained
+    | Readable
+    | Ended
+    | EngineFailed
+)
+
+_RECORDS: dict[object, type[Event]] = {
+    "peer_state": PeerState,
+    "offer": Offer,
+    "answer": Answer,
+    "negotiated": Negotiated,
+    "negotiation_failed": NegotiationFailed,
+    "sections_needed": SectionsNeeded,
+    "data_open": DataOpen,
+    "data": Data,
+    "data_sent": DataSent,
+    "subscription_bound": SubscriptionBound,
+    "speakers": Speakers,
+    "quality": Quality,
+    "track_media": TrackMedia,
+    "captured": Captured,
+    "drained": Drained,
+    "readable": Readable,
+    "ended": Ended,
+    "engine_failed": EngineFailed,
+}
+
+
+def parse_event(event: tuple[object, ...]) -> Event:
+    """The record for one item of `Engine.drain()`."""
+    return _RECORDS[event[0]](*event[1:])

@@ -1,0 +1,75 @@
+"""From the engine's one queue to callbacks on the event loop, routed by handle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import Callable
+
+from greenroom._engine import Engine, EngineFailed, Event, parse_event
+
+__all__ = ["Bridge", "bridge_for_loop"]
+
+log = logging.getLogger("greenroom.runtime")
+
+Handler = Callable[[Event], None]
+
+
+class Bridge:
+    """One engine on one event loop. A handler gets the events of its handle, in order, on the loop."""
+
+    def __init__(self, name: str) -> None:
+        self.engine = Engine(name)
+        self._loop = asyncio.get_running_loop()
+        self._handlers: dict[int, Handler] = {}
+        self._loop.add_reader(self.engine.fileno(), self._drain)
+        self._closed = False
+
+    def attach(self, handle: int, handler: Handler) -> None:
+        """Send the events of `handle` to `handler` from now on."""
+        self._handlers[handle] = handler
+
+    def detach(self, handle: int) -> None:
+        """Stop delivering events of `handle`. Unknown handles are ignored."""
+        self._handlers.pop(handle, None)
+
+    def close(self) -> None:
+        """Close the engine and everything on it. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self.engine.fileno())
+        self._handlers.clear()
+        self.engine.close()
+
+    def _drain(self) -> None:
+        for raw in self.engine.drain():
+            event = parse_event(raw)
+            if isinstance(event, EngineFailed) and event.handle == 0:
+                log.error("media engine failed: %s", event.message)
+                for handler in list(self._handlers.values()):
+                    self._deliver(handler, event)
+                continue
+            target = self._handlers.get(event.handle)
+            if target is not None:
+                self._deliver(target, event)
+
+    def _deliver(self, handler: Handler, event: Event) -> None:
+        try:
+            handler(event)
+        except Exception:  # noqa: BLE001 - one object's fault must not stop the events of the others
+            log.exception("handling %s failed", type(event).__name__)
+
+
+_bridges: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Bridge] = weakref.WeakKeyDictionary()
+
+
+def bridge_for_loop() -> Bridge:
+    """The client's engine on the running loop; made at first use and shared by all rooms, sources and streams of it."""
+    loop = asyncio.get_running_loop()
+    bridge = _bridges.get(loop)
+    if bridge is None:
+        bridge = _bridges[loop] = Bridge("client")
+    return bridge
