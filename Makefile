@@ -1,0 +1,72 @@
+# Every target does its own set-up, and does it again only when something changed. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: help setup apt build check fix test test-rust test-python test-wheel demo wheel bench docs clean
+
+PYTHON ?= python3
+PY := .venv/bin/python
+NATIVE := python/greenroom/_native.abi3.so
+PYTEST := $(PY) -m pytest
+UNIT ?= tests
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
+
+setup: apt .venv/.installed web/node_modules/.installed tests/interop/browser/node_modules/.installed ## everything the other targets need
+
+apt:
+	@tools/apt_packages.sh
+
+.venv/.installed: pyproject.toml tools/setup_venv.py
+	$(PYTHON) tools/setup_venv.py
+	@touch $@
+
+%/node_modules/.installed: %/package-lock.json
+	npm ci --prefix $* --no-audit --no-fund --loglevel=error
+	@touch $@
+
+build: apt .venv/.installed ## the native module, development profile, into python/greenroom
+	cargo build -p greenroom-binding
+	@cmp -s target/debug/lib_native.so $(NATIVE) || { cp target/debug/lib_native.so $(NATIVE).new && mv $(NATIVE).new $(NATIVE); }
+
+check: build ## the inner loop: format, lint, types, layers, unit tests of both languages
+	cargo fmt --check
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+	$(PY) tools/check_sizes.py
+	$(PY) tools/stubtest.py
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace --lib
+	$(PYTEST) -m unit $(UNIT)
+
+fix: .venv/.installed ## format and repair what can be repaired by itself
+	cargo fmt
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+test: setup build test-rust test-python test-wheel ## every test of every tier
+
+test-rust: build
+	cargo test --workspace
+
+test-python: setup build
+	$(PYTEST) tests
+
+demo: setup build ## a whole call in view: speech and video through the server, transformed, checked, written to demo/
+	$(PY) -m greenroom demo $(DEMO)
+
+wheel: apt .venv/.installed ## a self-contained release wheel in dist/
+	$(PY) tools/build_wheel.py
+
+test-wheel: wheel
+	$(PYTEST) tests/repo/wheel --wheel "$$(ls -t dist/*.whl | head -1)"
+
+bench: setup build ## the measurements of benches/, printed
+	$(PY) -m greenroom bench
+
+clean: ## remove what was built, keep what was installed
+	cargo clean
+	rm -rf dist demo $(NATIVE)
