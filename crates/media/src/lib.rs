@@ -1,1 +1,3 @@
 //! Frames, RTP view, resampling, mixing, colour conversion. Pure: no threads, sockets or clocks.
+
+pub mod audio;
