@@ -1,0 +1,119 @@
+//! How a peer is set up.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use str0m::config::DtlsCert;
+use str0m::crypto::from_feature_flags;
+
+use crate::PeerError;
+
+/// Which end of the connection this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// ICE-lite; the DTLS server whenever the other side leaves the choice.
+    Server,
+    /// Full ICE.
+    Client,
+}
+
+/// The transport of a datagram. Over TCP a "datagram" is the payload of one RFC 4571 frame, without its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Proto {
+    /// UDP.
+    Udp,
+    /// TCP, framed by RFC 4571.
+    Tcp,
+}
+
+/// The part a TCP candidate plays in opening the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TcpType {
+    /// Opens connections.
+    Active,
+    /// Accepts connections.
+    Passive,
+}
+
+/// A local address at which this peer can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Candidate {
+    /// An address of this host, reached over UDP.
+    Udp(SocketAddr),
+    /// An address of this host, reached over TCP.
+    Tcp(SocketAddr, TcpType),
+    /// The address under which `base` (a UDP socket of this host) is seen from outside.
+    Reflexive {
+        /// The address seen from outside.
+        address: SocketAddr,
+        /// The local address of the socket.
+        base: SocketAddr,
+    },
+}
+
+/// A DTLS certificate with its key, which many peers may share.
+#[derive(Clone)]
+pub struct Certificate(pub(crate) DtlsCert);
+
+impl Certificate {
+    /// Makes a new self-signed certificate.
+    ///
+    /// # Errors
+    /// [`PeerError::Internal`] when the cryptographic library cannot make one.
+    pub fn generate() -> Result<Self, PeerError> {
+        from_feature_flags()
+            .dtls_provider
+            .generate_certificate()
+            .map(Certificate)
+            .ok_or_else(|| PeerError::Internal("no certificate could be made".into()))
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Certificate(..)")
+    }
+}
+
+/// Everything a [`Peer`](crate::Peer) is told when it is made.
+#[derive(Debug, Clone)]
+pub struct PeerConfig {
+    /// Which end this is.
+    pub role: Role,
+    /// The local ICE user name fragment: 4 to 256 characters of `A-Za-z0-9+/`, random, chosen by the caller.
+    pub ufrag: String,
+    /// The local ICE password: 22 to 256 characters of `A-Za-z0-9+/`, random, chosen by the caller.
+    pub password: String,
+    /// The local candidates known from the start; more may be added later.
+    pub candidates: Vec<Candidate>,
+    /// The certificate to use; a new one is made if there is none, which costs about a millisecond.
+    pub certificate: Option<Certificate>,
+    /// Whether this peer opens `_reliable`, `_lossy` and `_data_track` with its first *offer*. An answering peer takes
+    /// whatever channels the other side opens, no matter what stands here.
+    pub data_channels: bool,
+    /// The bandwidth to start from, in bits per second, when outgoing media is to be paced by the connection's own estimate.
+    /// `None`: no estimate, no pacing; the caller decides (see [`Event::Bandwidth`](crate::Event::Bandwidth)).
+    pub bandwidth_estimation: Option<u64>,
+    /// How many bytes may wait in the queue of a reliable channel before [`Peer::send_data`](crate::Peer::send_data) refuses.
+    pub reliable_backlog: usize,
+    /// How many bytes may wait in the queue of a lossy channel before its oldest messages are dropped.
+    pub lossy_backlog: usize,
+}
+
+impl PeerConfig {
+    /// A configuration with the defaults: no candidates, no data channels, no bandwidth estimation.
+    #[must_use]
+    pub fn new(role: Role, ufrag: impl Into<String>, password: impl Into<String>) -> Self {
+        PeerConfig {
+            role,
+            ufrag: ufrag.into(),
+            password: password.into(),
+            candidates: Vec::new(),
+            certificate: None,
+            data_channels: false,
+            bandwidth_estimation: None,
+            reliable_backlog: 1 << 20,
+            lossy_backlog: 128 << 10,
+        }
+    }
+}
