@@ -13,7 +13,7 @@ UNIT ?= tests
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
 
-setup: apt .venv/.installed web/node_modules/.installed tests/interop/browser/node_modules/.installed ## everything the other targets need
+setup: apt .venv/.installed tests/interop/browser/node_modules/.installed ## everything the other targets need
 
 apt:
 	@tools/apt_packages.sh
@@ -23,7 +23,7 @@ apt:
 	@touch $@
 
 %/node_modules/.installed: %/package-lock.json
-	npm ci --prefix $* --no-audit --no-fund --loglevel=error
+	npm ci --prefix $* --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 build: apt .venv/.installed ## the native module, development profile, into python/greenroom

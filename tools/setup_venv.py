@@ -17,11 +17,15 @@ GROUPS = ("dev", "oracles", "oracles-agents")
 def main() -> None:
     """Bring .venv up to date with pyproject.toml."""
     if sys.version_info < (3, 11):
-        sys.exit(f"greenroom needs Python 3.11 or newer, {sys.executable} is {sys.version.split()[0]}: make PYTHON=python3.x")
+        sys.exit(
+            f"greenroom needs Python 3.11 or newer, {sys.executable} is {sys.version.split()[0]}: make PYTHON=python3.x"
+        )
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
     if not (VENV / "bin/python").exists():
         venv.create(VENV, with_pip=True)
-    subprocess.run([VENV / "bin/python", "-m", "pip", "install", "--quiet", *requirements(project)], check=True)
+    subprocess.run(
+        [VENV / "bin/python", "-m", "pip", "install", "--quiet", *requirements(project)], check=True
+    )
     link(project["project"])
 
 
