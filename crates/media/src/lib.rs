@@ -1,3 +1,4 @@
 //! Frames, RTP view, resampling, mixing, colour conversion. Pure: no threads, sockets or clocks.
 
 pub mod audio;
+pub mod rtp;
