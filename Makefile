@@ -19,6 +19,7 @@ apt:
 	@tools/apt_packages.sh
 
 .venv/.installed: pyproject.toml tools/setup_venv.py
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("greenroom needs Python 3.11 or newer: make PYTHON=python3.x")'
 	$(PYTHON) tools/setup_venv.py
 	@touch $@
 

@@ -1,9 +1,8 @@
-"""Creates .venv, installs what pyproject.toml names, and links the package into it (an editable install without a build)."""
+"""Creates .venv, installs what pyproject.toml names, and links the package into it: an editable install, no build."""
 
 from __future__ import annotations
 
 import subprocess
-import sys
 import tomllib
 import venv
 from pathlib import Path
@@ -16,16 +15,10 @@ GROUPS = ("dev", "oracles", "oracles-agents")
 
 def main() -> None:
     """Bring .venv up to date with pyproject.toml."""
-    if sys.version_info < (3, 11):
-        sys.exit(
-            f"greenroom needs Python 3.11 or newer, {sys.executable} is {sys.version.split()[0]}: make PYTHON=python3.x"
-        )
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
     if not (VENV / "bin/python").exists():
         venv.create(VENV, with_pip=True)
-    subprocess.run(
-        [VENV / "bin/python", "-m", "pip", "install", "--quiet", *requirements(project)], check=True
-    )
+    subprocess.run([VENV / "bin/python", "-m", "pip", "install", "--quiet", *requirements(project)], check=True)
     link(project["project"])
 
 
@@ -40,7 +33,7 @@ def requirements(project: dict[str, Any]) -> list[str]:
 
 
 def link(project: dict[str, Any]) -> None:
-    """Make `import greenroom` find the source tree, with its metadata, plugin and command, as an installed package has."""
+    """Make `import greenroom` find the source tree, with the metadata and the command an installed package has."""
     site = next((VENV / "lib").glob("python3*/site-packages"))
     for old in site.glob("greenroom-*.dist-info"):
         for file in old.iterdir():
