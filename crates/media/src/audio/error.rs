@@ -12,6 +12,25 @@ pub enum AudioError {
     /// The number of channels is outside what is accepted.
     #[error("{0} channels are not within 1..={MAX_CHANNELS}")]
     Channels(usize),
+    /// The audio processor does not take this format.
+    #[error(
+        "audio processing takes 1..=8 channels at a multiple of 100 Hz within 8000..=384000 Hz, \
+         not {channels} channels at {sample_rate} Hz"
+    )]
+    Processing {
+        /// In Hz.
+        sample_rate: u32,
+        /// Interleaved.
+        channels: usize,
+    },
+    /// The audio processor works on blocks of 10 ms.
+    #[error("{length} samples are not a multiple of 10 ms ({block} samples over all channels)")]
+    BlockLength {
+        /// Samples given, over all channels.
+        length: usize,
+        /// Samples in 10 ms, over all channels.
+        block: usize,
+    },
 }
 
 /// Refuses a rate or channel count that no stream can have.

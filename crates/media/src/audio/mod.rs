@@ -7,6 +7,7 @@ mod error;
 mod kernel;
 mod level;
 mod mix;
+mod processing;
 mod remix;
 mod resample;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub use convert::AudioConverter;
 pub use error::AudioError;
 pub use level::{SILENCE_DBFS, gain_from_db, is_silent, level_dbfs, peak_dbfs};
 pub use mix::{apply_gain, mix, mix_into, saturate_into};
+pub use processing::{AudioProcessor, Processing};
 pub use remix::remix;
 pub use resample::{Quality, Resampler};
 

@@ -311,3 +311,148 @@ fn mixing_saturates() {
     apply_gain(&mut samples, f32::NAN);
     assert_eq!(samples, [0; 4]);
 }
+
+/// Bursts of a falling harmonic tone: enough like a voice for gain and echo control to act on.
+fn voice(rate: u32, seconds: usize, pitch: f64) -> Vec<f64> {
+    (0..rate as usize * seconds)
+        .map(|n| {
+            let time = n as f64 / f64::from(rate);
+            let syllable =
+                (TAU * 2.1 * time).sin().max(0.0) * (0.6 + 0.4 * (TAU * 0.31 * time).sin());
+            let phase = TAU * pitch * time + 4.0 * (TAU * 0.7 * time).sin();
+            let tone: f64 = (1..24)
+                .map(|k| (f64::from(k) * phase).sin() / f64::from(k))
+                .sum();
+            syllable * tone * 0.2
+        })
+        .collect()
+}
+
+fn to_samples(signal: &[f64]) -> Vec<i16> {
+    signal
+        .iter()
+        .map(|sample| (sample * 32_767.0) as i16)
+        .collect()
+}
+
+/// White noise of the given amplitude, 0..1.
+fn hiss(length: usize, amplitude: f64) -> Vec<f64> {
+    noise(length)
+        .into_iter()
+        .map(|sample| amplitude * f64::from(sample) / 32_768.0)
+        .collect()
+}
+
+/// Level after processing minus level before, in dB, over the second half.
+fn gain_by(processing: Processing, rate: u32, near: &[i16], far: &[i16]) -> f32 {
+    let block = rate as usize / 100;
+    let mut processor = AudioProcessor::new(processing);
+    let mut out = near.to_vec();
+    for (near, far) in out.chunks_exact_mut(block).zip(far.chunks_exact(block)) {
+        processor.process_reverse(far, rate, 1).unwrap();
+        processor.set_delay_ms(0);
+        processor.process(near, rate, 1).unwrap();
+    }
+    let half = near.len() / 2;
+    level_dbfs(&out[half..]) - level_dbfs(&near[half..])
+}
+
+#[test]
+fn echo_is_cancelled_and_the_near_voice_kept() {
+    let processing = Processing {
+        echo_cancellation: true,
+        ..Processing::default()
+    };
+    for rate in [16_000, 48_000] {
+        let far = voice(rate, 8, 120.0);
+        let path = [(0.030, 0.4), (0.037, -0.25), (0.052, 0.15), (0.081, -0.08)];
+        let echo: Vec<f64> = (0..far.len())
+            .map(|n| {
+                let heard = |&(delay, gain): &(f64, f64)| {
+                    let back = (delay * f64::from(rate)) as usize;
+                    n.checked_sub(back).map_or(0.0, |at| gain * far[at])
+                };
+                path.iter().map(heard).sum()
+            })
+            .collect();
+        let far = to_samples(&far);
+        let removed = gain_by(processing, rate, &to_samples(&echo), &far);
+        assert!(removed < -25.0, "echo at {rate} Hz: {removed:.1} dB");
+        let near = to_samples(&voice(rate, 8, 190.0));
+        let kept = gain_by(processing, rate, &near, &vec![0; near.len()]);
+        assert!(kept > -3.0, "near voice at {rate} Hz: {kept:.1} dB");
+    }
+}
+
+#[test]
+fn steady_noise_is_lowered() {
+    let processing = Processing {
+        noise_suppression: true,
+        ..Processing::default()
+    };
+    for rate in [16_000, 32_000, 48_000] {
+        let near = to_samples(&hiss(rate as usize * 8, 0.02));
+        let lowered = gain_by(processing, rate, &near, &vec![0; near.len()]);
+        assert!(lowered < -8.0, "{rate} Hz: {lowered:.1} dB");
+    }
+}
+
+#[test]
+fn rumble_is_filtered_and_quiet_speech_raised() {
+    let high_pass = Processing {
+        high_pass_filter: true,
+        ..Processing::default()
+    };
+    let rumble = sine(20.0, 48_000, 96_000, 10_000.0);
+    assert!(gain_by(high_pass, 48_000, &rumble, &vec![0; rumble.len()]) < -20.0);
+    let gain = Processing {
+        auto_gain_control: true,
+        ..Processing::default()
+    };
+    let quiet: Vec<f64> = voice(16_000, 8, 150.0)
+        .iter()
+        .map(|sample| sample * 0.05)
+        .collect();
+    let quiet = to_samples(&quiet);
+    assert!(gain_by(gain, 16_000, &quiet, &vec![0; quiet.len()]) > 6.0);
+}
+
+#[test]
+fn processing_follows_the_format_and_refuses_others() {
+    let mut processor = AudioProcessor::new(Processing {
+        noise_suppression: true,
+        ..Processing::default()
+    });
+    for (rate, channels) in [
+        (16_000, 1),
+        (48_000, 2),
+        (44_100, 1),
+        (8_000, 8),
+        (96_000, 1),
+    ] {
+        let mut samples = vec![100; rate as usize / 50 * channels];
+        processor.process(&mut samples, rate, channels).unwrap();
+    }
+    let error = processor.process(&mut [0; 479], 48_000, 1).unwrap_err();
+    assert_eq!(
+        error,
+        AudioError::BlockLength {
+            length: 479,
+            block: 480
+        }
+    );
+    for (rate, channels) in [
+        (22_050, 1),
+        (7_900, 1),
+        (0, 1),
+        (u32::MAX, 1),
+        (48_000, 0),
+        (48_000, 9),
+    ] {
+        let refused = AudioError::Processing {
+            sample_rate: rate,
+            channels,
+        };
+        assert_eq!(processor.process_reverse(&[], rate, channels), Err(refused));
+    }
+}
