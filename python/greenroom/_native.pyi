@@ -235,3 +235,51 @@ class VideoSink:
 
 # -- frames and samples: greenroom.media ---------------------------------------------------------------------------
 # (the media crate's functions are declared here by their owners)
+
+@final
+class Resampler:
+    """Streaming conversion of int16 samples from one rate to another; bit-identical whatever the chunking."""
+
+    def __init__(self, in_rate: int, out_rate: int, num_channels: int, quality: int) -> None:
+        """quality 0 (quick) to 4 (very high). Raises ValueError for a rate or channel count out of range."""
+
+    @property
+    def delay(self) -> int:
+        """Input samples per channel by which output lags; 0 when the rates are equal."""
+
+    def push(self, data: Buffer) -> bytearray: ...
+    def flush(self) -> bytearray:
+        """What is left, so that the total is exactly the input's length at the new rate; then it starts over."""
+
+@final
+class AudioConverter:
+    """One rate and channel count out of whatever comes in, also when that changes in mid-stream."""
+
+    def __init__(self, out_rate: int, out_channels: int, quality: int) -> None: ...
+    def push(self, data: Buffer, sample_rate: int, num_channels: int) -> bytearray: ...
+    def flush(self) -> bytearray: ...
+
+@final
+class AudioProcessor:
+    """Echo cancellation, noise suppression, gain control and high-pass filter, on multiples of 10 ms."""
+
+    def __init__(
+        self,
+        *,
+        echo_cancellation: bool,
+        noise_suppression: bool,
+        high_pass_filter: bool,
+        auto_gain_control: bool,
+    ) -> None: ...
+    def process(self, data: Buffer, sample_rate: int, num_channels: int) -> bytearray: ...
+    def process_reverse(self, data: Buffer, sample_rate: int, num_channels: int) -> None: ...
+    def set_delay_ms(self, delay: int) -> None: ...
+
+def mix_samples(inputs: Sequence[Buffer]) -> bytearray:
+    """The saturated sum, as long as the longest input."""
+
+def scale_samples(data: Buffer, factor: float) -> bytearray:
+    """Samples times a factor, rounded and clipped."""
+
+def sample_levels(data: Buffer) -> tuple[float, float]:
+    """RMS and peak in dB relative to full scale, -127.0 for silence."""
