@@ -1,5 +1,6 @@
 //! Frames, RTP view, resampling, mixing, colour conversion. Pure: no threads, sockets or clocks.
 
 pub mod audio;
+pub mod jitter;
 pub mod rtp;
 pub mod video;

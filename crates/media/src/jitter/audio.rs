@@ -1,0 +1,413 @@
+//! A delay buffer for one Opus stream that adapts to the jitter of arrival.
+//!
+//! The buffer decides, each time the decoder runs out of audio, what it is to do next: decode a packet, repair or
+//! conceal a lost one, stretch or shrink, or be silent. It holds packets only as long as the arrival jitter of the last
+//! seconds demands.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::delay::DelayEstimator;
+
+/// RTP clock of Opus, whatever the audio's own rate.
+pub const CLOCK_RATE: u32 = 48_000;
+/// Samples that are concealed in one go.
+pub const STEP: u32 = CLOCK_RATE / 100;
+/// Longest packet that in-band FEC can restore, and longest one at all, in samples.
+const MAX_FEC: i64 = 2_880;
+const MAX_PACKET: u32 = 5_760;
+/// Longest concealment of a stream that stopped without a word; then it counts as over.
+const MAX_UNDERRUN: i64 = 100 * 48;
+/// The same for a stream in DTX, which speaks up every 400 ms.
+const MAX_DTX_UNDERRUN: i64 = 1_000 * 48;
+/// Steps in media time and sequence number by which a stream counts as a new one.
+const RESTART: i64 = 10 * 48_000;
+const MAX_SEQ_STEP: u64 = 3_000;
+/// Played packets whose second copies are recognised.
+const RECENT: usize = 32;
+/// The decoder's smallest unit.
+const FEC_UNIT: i64 = 120;
+/// How much the delay may exceed its target before audio is shortened, and fall below before it is lengthened.
+const EXCESS_US: i64 = 11_000;
+const SHORTAGE_US: i64 = -6_000;
+/// Excess that is cut out at once rather than shortened away.
+const JUMP_US: i64 = 400_000;
+/// Packets between two adjustments, unless the excess is large.
+const ADJUST_EVERY: u32 = 4;
+const LARGE_EXCESS_US: i64 = 60_000;
+
+/// Limits of the delay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Shortest time that the fastest packet is held.
+    pub min_delay: Duration,
+    /// Longest time that it is held, whatever the jitter.
+    pub max_delay: Duration,
+    /// Packets that are held at most.
+    pub max_packets: usize,
+}
+
+impl Default for Config {
+    /// From half a packet to half a second.
+    fn default() -> Self {
+        Self { min_delay: Duration::from_millis(10), max_delay: Duration::from_millis(500), max_packets: 400 }
+    }
+}
+
+/// What to do with the decoded audio so that the delay moves towards its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adjust {
+    /// Play it as it is.
+    Keep,
+    /// Leave a period out if that cannot be heard; `must` when it has to be done even if it can.
+    Shrink {
+        /// The delay is far too long.
+        must: bool,
+    },
+    /// Repeat a period.
+    Stretch,
+}
+
+/// What comes next. Durations are in samples at 48 kHz.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Decode this packet.
+    Decode {
+        /// One Opus packet.
+        payload: Bytes,
+        /// What to do with the result.
+        adjust: Adjust,
+    },
+    /// Restore the packet before this one from the copy in it. The packet itself comes at the next call.
+    DecodeFec {
+        /// The Opus packet behind the lost one.
+        payload: Bytes,
+        /// Length of the lost packet.
+        samples: u32,
+    },
+    /// Continue the audio without data.
+    Conceal {
+        /// For how long.
+        samples: u32,
+    },
+    /// There is no stream now.
+    Silence {
+        /// For how long.
+        samples: u32,
+    },
+}
+
+/// What has happened so far, in packets unless said otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// Packets taken.
+    pub received: u64,
+    /// Packets decoded.
+    pub played: u64,
+    /// Packets that came after their audio was concealed.
+    pub late: u64,
+    /// Packets that came twice.
+    pub duplicate: u64,
+    /// Packets thrown away to shorten the delay.
+    pub skipped: u64,
+    /// Lost packets restored from the next one.
+    pub restored: u64,
+    /// Samples concealed because packets were lost or late.
+    pub concealed_samples: u64,
+    /// Times that the stream began anew.
+    pub restarts: u64,
+}
+
+#[derive(Debug)]
+struct Packet {
+    media_time: i64,
+    duration: u32,
+    payload: Bytes,
+}
+
+/// Where the player is.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    /// The packet that comes next, and the media time that it should have.
+    seq: u64,
+    media_time: i64,
+    /// Samples concealed since there was nothing left to play.
+    owed: i64,
+    /// The last packet said that a pause follows.
+    pausing: bool,
+}
+
+/// The last packet in the sender's order.
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    seq: u64,
+    timestamp: u32,
+    media_time: i64,
+}
+
+/// The packets of one stream that are not played yet.
+#[derive(Debug)]
+pub struct AudioJitter {
+    config: Config,
+    delay: DelayEstimator,
+    packets: BTreeMap<u64, Packet>,
+    position: Option<Position>,
+    origin: Option<Instant>,
+    newest: Option<Newest>,
+    /// Sequence numbers played last, by which a second copy is known.
+    recent: VecDeque<u64>,
+    since_adjust: u32,
+    statistics: Statistics,
+}
+
+impl AudioJitter {
+    /// Start without packets.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            delay: DelayEstimator::new(config.min_delay, config.max_delay),
+            packets: BTreeMap::new(),
+            position: None,
+            origin: None,
+            newest: None,
+            recent: VecDeque::new(),
+            since_adjust: 0,
+            statistics: Statistics::default(),
+        }
+    }
+
+    /// Take a packet. `seq` is the extended sequence number; what is no Opus packet is ignored.
+    pub fn insert(&mut self, seq: u64, timestamp: u32, payload: Bytes, now: Instant) {
+        let Some(duration) = packet_duration(&payload) else { return };
+        let media_time = self.unwrap_timestamp(seq, timestamp);
+        if self.packets.contains_key(&seq) || self.recent.contains(&seq) {
+            self.statistics.duplicate += 1;
+            return;
+        }
+        self.statistics.received += 1;
+        let origin = *self.origin.get_or_insert(now);
+        let transit_us = now.saturating_duration_since(origin).as_micros() as i64 - to_us(media_time);
+        self.delay.arrived(now, transit_us);
+        if self.position.is_some_and(|position| seq < position.seq || media_time < position.media_time) {
+            self.learn(now, media_time);
+            self.statistics.late += 1;
+            return;
+        }
+        self.packets.insert(seq, Packet { media_time, duration, payload });
+        while self.packets.len() > self.config.max_packets {
+            self.packets.pop_first();
+            self.statistics.skipped += 1;
+        }
+    }
+
+    /// Say what to play next. `pending` is how long the audio is that was decoded and not played yet.
+    pub fn next(&mut self, now: Instant, pending: Duration) -> Next {
+        let now = now + pending;
+        if self.position.is_none() && !self.begin(now) {
+            return Next::Silence { samples: STEP };
+        }
+        self.drop_overtaken();
+        self.drop_excess(now);
+        let Some(mut position) = self.position else { return Next::Silence { samples: STEP } };
+        let Some((&seq, head)) = self.packets.first_key_value() else { return self.underrun(position) };
+        let mut ahead = head.media_time - position.media_time;
+        if seq == position.seq {
+            let due = self.lateness_us(now, head.media_time) >= self.delay.target_us(now);
+            if ahead == 0 || due { self.play(now) } else { self.pause(position) }
+        } else {
+            // What was concealed while nothing was there stands for what is missing.
+            let paid = position.owed.min(ahead);
+            ahead -= paid;
+            position = Position { media_time: position.media_time + paid, owed: 0, ..position };
+            self.position = Some(position);
+            if ahead == 0 { self.play(now) } else { self.bridge(now, position, seq, ahead) }
+        }
+    }
+
+    /// How long the fastest packet is held.
+    pub fn target_delay(&self, now: Instant) -> Duration {
+        Duration::from_micros(self.delay.target_us(now).max(0) as u64)
+    }
+
+    /// How long the fastest packet would have been held if the next one were played now; `None` while nothing plays.
+    pub fn delay(&self, now: Instant) -> Option<Duration> {
+        let late = self.lateness_us(now, self.position?.media_time);
+        Some(Duration::from_micros(late.max(0) as u64))
+    }
+
+    /// Counters.
+    pub fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+
+    /// Media time since the stream began; begins a new stream when the numbers jump.
+    fn unwrap_timestamp(&mut self, seq: u64, timestamp: u32) -> i64 {
+        let Some(newest) = self.newest else {
+            self.newest = Some(Newest { seq, timestamp, media_time: 0 });
+            return 0;
+        };
+        let step = i64::from(timestamp.wrapping_sub(newest.timestamp).cast_signed());
+        if step.abs() > RESTART || seq.abs_diff(newest.seq) > MAX_SEQ_STEP {
+            self.statistics.restarts += 1;
+            self.packets.clear();
+            self.recent.clear();
+            self.position = None;
+            self.origin = None;
+            self.delay = DelayEstimator::new(self.config.min_delay, self.config.max_delay);
+            self.newest = Some(Newest { seq, timestamp, media_time: 0 });
+            return 0;
+        }
+        let media_time = newest.media_time + step;
+        if seq > newest.seq {
+            self.newest = Some(Newest { seq, timestamp, media_time });
+        }
+        media_time
+    }
+
+    /// How long the fastest packet of this media time would have been held by `now`.
+    fn lateness_us(&self, now: Instant, media_time: i64) -> i64 {
+        let elapsed = self.origin.map_or(0, |origin| now.saturating_duration_since(origin).as_micros() as i64);
+        elapsed - to_us(media_time) - self.delay.base_us()
+    }
+
+    /// A packet of this media time came too late to be played when it was due.
+    fn learn(&mut self, now: Instant, media_time: i64) {
+        let short = self.lateness_us(now, media_time) - self.delay.target_us(now);
+        if short > 0 {
+            self.delay.late(now, short);
+        }
+    }
+
+    fn begin(&mut self, now: Instant) -> bool {
+        let Some((&seq, head)) = self.packets.first_key_value() else { return false };
+        if self.lateness_us(now, head.media_time) < self.delay.target_us(now) {
+            return false;
+        }
+        self.position = Some(Position { seq, media_time: head.media_time, owed: 0, pausing: false });
+        true
+    }
+
+    /// Forget packets whose time was filled with something else.
+    fn drop_overtaken(&mut self) {
+        let Some(position) = &mut self.position else { return };
+        while let Some(entry) = self.packets.first_entry()
+            && (*entry.key() < position.seq || entry.get().media_time < position.media_time)
+        {
+            position.seq = position.seq.max(entry.key() + 1);
+            entry.remove();
+            self.statistics.late += 1;
+        }
+    }
+
+    /// After a long stall, go straight to the packet that is due.
+    fn drop_excess(&mut self, now: Instant) {
+        let Some(position) = self.position else { return };
+        let target = self.delay.target_us(now);
+        if self.lateness_us(now, position.media_time) - target <= JUMP_US {
+            return;
+        }
+        let due = |jitter: &Self, packet: &Packet| jitter.lateness_us(now, packet.media_time) >= target;
+        while self.packets.values().nth(1).is_some_and(|second| due(self, second)) {
+            self.packets.pop_first();
+            self.statistics.skipped += 1;
+        }
+        if let Some((&seq, head)) = self.packets.first_key_value() {
+            self.position = Some(Position { seq, media_time: head.media_time, owed: 0, pausing: false });
+        }
+    }
+
+    fn play(&mut self, now: Instant) -> Next {
+        let Some((seq, packet)) = self.packets.pop_first() else { return Next::Silence { samples: STEP } };
+        if self.position.is_some_and(|position| position.owed > 0 && position.seq == seq && !position.pausing) {
+            self.learn(now, packet.media_time);
+        }
+        let excess = self.lateness_us(now, packet.media_time) - self.delay.target_us(now);
+        self.since_adjust += 1;
+        let often = self.since_adjust >= ADJUST_EVERY || excess > LARGE_EXCESS_US;
+        let adjust = match excess {
+            _ if !often => Adjust::Keep,
+            EXCESS_US.. => Adjust::Shrink { must: excess > LARGE_EXCESS_US },
+            ..=SHORTAGE_US => Adjust::Stretch,
+            _ => Adjust::Keep,
+        };
+        if adjust != Adjust::Keep {
+            self.since_adjust = 0;
+        }
+        self.statistics.played += 1;
+        if self.recent.len() >= RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(seq);
+        self.position = Some(Position {
+            seq: seq + 1,
+            media_time: packet.media_time + i64::from(packet.duration),
+            owed: 0,
+            pausing: packet.payload.len() <= 2,
+        });
+        Next::Decode { payload: packet.payload, adjust }
+    }
+
+    /// Nothing is there: the packet is late, lost with all that followed, or the sender has stopped.
+    fn underrun(&mut self, position: Position) -> Next {
+        let most = if position.pausing { MAX_DTX_UNDERRUN } else { MAX_UNDERRUN };
+        if position.owed >= most {
+            self.position = None;
+            return Next::Silence { samples: STEP };
+        }
+        self.pause(position)
+    }
+
+    /// Fill time that no packet stands for.
+    fn pause(&mut self, position: Position) -> Next {
+        if !position.pausing {
+            self.statistics.concealed_samples += u64::from(STEP);
+        }
+        self.position = Some(Position { owed: position.owed + i64::from(STEP), ..position });
+        Next::Conceal { samples: STEP }
+    }
+
+    /// Packets are missing before the first one that is there, `ahead` samples of them.
+    fn bridge(&mut self, now: Instant, position: Position, seq: u64, ahead: i64) -> Next {
+        let Some(head) = self.packets.get(&seq) else { return self.pause(position) };
+        let duration = i64::from(head.duration);
+        if self.lateness_us(now, position.media_time) - self.delay.target_us(now) < SHORTAGE_US {
+            // There is time to wait for a straggler.
+            self.statistics.concealed_samples += u64::from(STEP);
+            return Next::Conceal { samples: STEP };
+        }
+        if ahead <= duration.min(MAX_FEC) && ahead % FEC_UNIT == 0 {
+            self.position = Some(Position { seq, media_time: head.media_time, ..position });
+            self.statistics.restored += 1;
+            return Next::DecodeFec { payload: head.payload.clone(), samples: ahead as u32 };
+        }
+        // Leave the last packet's length for FEC, and whole steps of 2.5 ms for the decoder.
+        let chunk = (ahead - duration).clamp(FEC_UNIT, i64::from(STEP)) / FEC_UNIT * FEC_UNIT;
+        let chunk = chunk.min(ahead);
+        self.position = Some(Position { media_time: position.media_time + chunk, ..position });
+        self.statistics.concealed_samples += chunk as u64;
+        Next::Conceal { samples: (chunk as u32).next_multiple_of(FEC_UNIT as u32) }
+    }
+}
+
+fn to_us(samples: i64) -> i64 {
+    samples * 1_000 / 48
+}
+
+/// Samples at 48 kHz that an Opus packet stands for, by its first bytes; `None` when there is no such packet.
+pub fn packet_duration(payload: &[u8]) -> Option<u32> {
+    let (&toc, rest) = payload.split_first()?;
+    let config = toc >> 3;
+    let frame = match config {
+        0..=11 => *[480, 960, 1920, 2880].get(usize::from(config & 3))?,
+        12..=15 => 480 << (config & 1),
+        _ => 120 << (config & 3),
+    };
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => u32::from(rest.first()? & 0x3f),
+    };
+    Some(frame * frames).filter(|samples| (1..=MAX_PACKET).contains(samples))
+}
