@@ -4,6 +4,7 @@ set -euo pipefail
 
 packages=(
     build-essential cmake nasm pkg-config # the C codecs and the cryptography are compiled from source
+    libvpx-dev                            # linked in statically
     chromium                              # browser tests
     espeak-ng ffmpeg                      # the demo's speaker and its recording
 )

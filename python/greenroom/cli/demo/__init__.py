@@ -1,0 +1,1 @@
+"""`greenroom demo`: a whole call, transformed, recorded and checked by its content."""
