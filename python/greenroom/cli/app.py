@@ -1,0 +1,146 @@
+"""The commands and their options. Each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from greenroom.cli import room
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Realtime audio and video: a room server, a client SDK and agents that speak the LiveKit protocol.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(room.app, name="room")
+
+Url = Annotated[str, typer.Option(envvar="LIVEKIT_URL", help="Where the server is.")]
+Key = Annotated[str, typer.Option(envvar="LIVEKIT_API_KEY", help="API key.")]
+Secret = Annotated[str, typer.Option(envvar="LIVEKIT_API_SECRET", help="Its secret.")]
+
+
+@app.command()
+def token(
+    identity: Annotated[str, typer.Argument(help="Who will join.")],
+    room: Annotated[str, typer.Argument(help="Which room.")],
+    name: Annotated[str, typer.Option(help="Name to display.")] = "",
+    metadata: Annotated[str, typer.Option(help="Metadata of the participant.")] = "",
+    attribute: Annotated[Optional[list[str]], typer.Option(help="name=value; may be repeated.")] = None,  # noqa: UP045
+    publish: Annotated[bool, typer.Option(help="May publish tracks.")] = True,
+    subscribe: Annotated[bool, typer.Option(help="May receive tracks.")] = True,
+    data: Annotated[bool, typer.Option(help="May send data.")] = True,
+    admin: Annotated[bool, typer.Option(help="May moderate the room.")] = False,
+    hidden: Annotated[bool, typer.Option(help="Joins unseen.")] = False,
+    kind: Annotated[str, typer.Option(help="Kind of participant: standard, agent, ingress, egress, sip.")] = "standard",
+    hours: Annotated[float, typer.Option(help="How long it is good for.")] = 6.0,
+    api_key: Key = "devkey",
+    api_secret: Secret = "secret",
+) -> None:
+    """Print an access token, and nothing else, so that it can be used in a shell's $(...)."""
+    from greenroom.cli import tokens
+    from greenroom.wire.tokens import Claims, VideoGrants
+
+    grants = VideoGrants(
+        room_join=True,
+        room=room,
+        can_publish=publish,
+        can_subscribe=subscribe,
+        can_publish_data=data,
+        room_admin=admin,
+        hidden=hidden,
+    )
+    claims = Claims(
+        identity=identity,
+        name=name,
+        metadata=metadata,
+        attributes=tokens.attributes(attribute or []),
+        kind=kind,
+        video=grants,
+    )
+    typer.echo(tokens.sign(claims, api_key, api_secret, hours))
+
+
+@app.command()
+def dev(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="HTTP port; 0 takes a free one.")] = 7880,
+    room: Annotated[str, typer.Option(help="Room of the token that is printed.")] = "lobby",
+    identity: Annotated[str, typer.Option(help="Identity of the token that is printed.")] = "guest",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details.")] = False,
+) -> None:
+    """Run a server with a development key, and print a token to join with."""
+    from greenroom.cli import output, serving
+
+    output.log_to_terminal(logging.DEBUG if verbose else logging.INFO)
+    asyncio.run(serving.develop(host, port, room, identity))
+
+
+@app.command()
+def serve(
+    config: Annotated[Path, typer.Option(help="TOML file: host, port, [keys] and the server's other settings.")],
+    json_logs: Annotated[bool, typer.Option(help="Log JSON lines instead of text.")] = True,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details.")] = False,
+) -> None:
+    """Run a server as a file says."""
+    from greenroom.cli import output, serving
+
+    level = logging.DEBUG if verbose else logging.INFO
+    (output.log_to_json if json_logs else output.log_to_terminal)(level)
+    asyncio.run(serving.serve(serving.read_settings(config)))
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(min=3, max=600, help="How long the call is recorded.")] = 10.0,
+    keep: Annotated[bool, typer.Option(help="Go on until interrupted, for others to join.")] = False,
+    folder: Annotated[Path, typer.Option(help="Where the recording goes.")] = Path("demo"),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="HTTP port; 0 takes a free one.")] = 0,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details.")] = False,
+) -> None:
+    """Run a whole call in view: speech and video through a server, changed by a program, recorded and checked."""
+    from greenroom.cli import output
+    from greenroom.cli.demo import call
+
+    output.log_to_terminal(logging.DEBUG if verbose else logging.WARNING)
+    settings = call.Settings(seconds=seconds, keep=keep, folder=folder, host=host, port=port)
+    raise typer.Exit(0 if asyncio.run(call.run(settings)) else 1)
+
+
+@app.command()
+def doctor(
+    url: Annotated[str, typer.Option(envvar="LIVEKIT_URL", help="A server to look at as well.")] = "",
+    api_key: Key = "devkey",
+    api_secret: Secret = "secret",
+) -> None:
+    """Look for what could keep calls from working here, and say what to do about it."""
+    from greenroom.cli import doctor
+
+    raise typer.Exit(asyncio.run(doctor.run(url, api_key, api_secret)))
+
+
+@app.command()
+def bench(
+    names: Annotated[Optional[list[str]], typer.Argument(help="Which ones; all if none is named.")] = None,  # noqa: UP045
+    folder: Annotated[Path, typer.Option(help="Where the measurements are.")] = Path("benches"),
+) -> None:
+    """Run the measurements of a source tree, one after another, and print what they find."""
+    from greenroom.cli import benches
+
+    raise typer.Exit(benches.run(folder, names or []))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version
+
+    typer.echo(version("greenroom"))
