@@ -175,9 +175,7 @@ def _client_info(query: Mapping[str, str]) -> m.ClientInfo:
         browser=query.get("browser", ""),
         browser_version=query.get("browser_version", ""),
         network=query.get("network", ""),
-        capabilities=[
-            each for each in query.get("capabilities", "").split(",") if each in m.ClientInfo.Capability.keys()
-        ],
+        capabilities=[each for each in capabilities if each in m.ClientInfo.Capability.keys()],
     )
     sdk = query.get("sdk", "").upper()
     sdk = {"IOS": "SWIFT", "REACTNATIVE": "REACT_NATIVE", "UNITYWEB": "UNITY_WEB"}.get(sdk, sdk)

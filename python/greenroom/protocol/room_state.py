@@ -1,0 +1,108 @@
+"""The state of one room and the few verbs that every part of it shares: tell, broadcast, find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from greenroom.protocol.dynacast import Dynacast
+from greenroom.protocol.member import Member
+from greenroom.protocol.outputs import Output, SendSignal
+from greenroom.protocol.publishing import Track
+from greenroom.protocol.quality import QualityScore
+from greenroom.protocol.settings import RoomSettings
+from greenroom.protocol.speakers import Speakers
+from greenroom.protocol.timers import Timers
+from greenroom.wire import messages as m
+
+__all__ = ["RoomState", "Sources", "TimerKey"]
+
+#: (what for, about whom or what)
+TimerKey = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where new names come from.
+
+    Attributes:
+        sid: makes a session id from a prefix.
+        handle: makes a new engine handle.
+        wall: what to add to the machine's seconds to get Unix time.
+    """
+
+    sid: Callable[[str], str]
+    handle: Callable[[], int]
+    wall: float
+
+
+@dataclass(slots=True)
+class RoomState:
+    """Everything a room knows. `outbox` collects what the running step asks for."""
+
+    info: m.Room
+    settings: RoomSettings
+    sources: Sources
+    now: float = 0.0
+    members: dict[str, Member] = field(default_factory=dict)
+    tracks: dict[str, Track] = field(default_factory=dict)
+    by_connection: dict[int, Member] = field(default_factory=dict)
+    by_peer: dict[int, Member] = field(default_factory=dict)
+    by_track: dict[int, Track] = field(default_factory=dict)
+    timers: Timers[TimerKey] = field(default_factory=Timers)
+    speakers: Speakers = field(default_factory=Speakers)
+    quality: dict[str, QualityScore] = field(default_factory=dict)
+    dynacast: dict[str, Dynacast] = field(default_factory=dict)
+    ended: bool = False
+    outbox: list[Output] = field(default_factory=list)
+
+    @property
+    def wall(self) -> float:
+        """Unix time of this step, in seconds."""
+        return self.now + self.sources.wall
+
+    def emit(self, output: Output) -> None:
+        """Ask the driver for something."""
+        self.outbox.append(output)
+
+    def tell(self, member: Member, **field_value: object) -> None:
+        """Send a participant one signalling message; nothing happens while its socket is lost."""
+        if member.link.connection is not None:
+            message = m.SignalResponse(**field_value)  # type: ignore[arg-type] # one of its fields, by name
+            self.emit(SendSignal((member.link.connection,), message))
+
+    def tell_all(self, members: Iterable[Member], **field_value: object) -> None:
+        """Send several participants the same message."""
+        connections = tuple(each.link.connection for each in members if each.link.connection is not None)
+        if connections:
+            self.emit(SendSignal(connections, m.SignalResponse(**field_value)))  # type: ignore[arg-type]
+
+    def others(self, member: Member) -> list[Member]:
+        """Everybody but this one."""
+        return [each for each in self.members.values() if each is not member]
+
+    def by_sid(self, sid: str) -> Member | None:
+        """The participant with this session id."""
+        return next((each for each in self.members.values() if each.sid == sid), None)
+
+    def broadcast(self, member: Member, *, to_self: bool) -> None:
+        """Tell everybody how a participant is now. Of a hidden one only itself hears."""
+        member.version += 1
+        receivers = [] if member.hidden else self.others(member)
+        if to_self:
+            receivers.append(member)
+        self.tell_all(receivers, update=m.ParticipantUpdate(participants=[member.info()]))
+
+    def room_info(self) -> m.Room:
+        """The room as clients and the API are told of it."""
+        info = m.Room()
+        info.CopyFrom(self.info)
+        visible = [member for member in self.members.values() if not member.dependent]
+        info.num_participants = len(visible)
+        info.num_publishers = sum(bool(member.tracks) for member in self.members.values())
+        info.active_recording = any(member.permission.recorder for member in self.members.values())
+        return info
+
+    def update_room(self) -> None:
+        """Tell everybody how the room is now."""
+        self.tell_all(self.members.values(), room_update=m.RoomUpdate(room=self.room_info()))
