@@ -207,9 +207,7 @@ class Page:
         """Call one of the page's own functions (page.ts: `api`)."""
         return await self.evaluate(f"greenroom.{function}({', '.join(json.dumps(arg) for arg in args)})")
 
-    async def until(
-        self, function: str, *args: Any, accept: Callable[[Any], bool], within: float = 20
-    ) -> Any:
+    async def until(self, function: str, *args: Any, accept: Callable[[Any], bool], within: float = 20) -> Any:
         """Call the function until its value is accepted, and return that.
 
         Raises:
