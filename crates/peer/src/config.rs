@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use str0m::config::DtlsCert;
 use str0m::crypto::from_feature_flags;
+use str0m::net::{self, Protocol};
 
 use crate::PeerError;
 
@@ -115,5 +116,44 @@ impl PeerConfig {
             reliable_backlog: 1 << 20,
             lossy_backlog: 128 << 10,
         }
+    }
+}
+
+impl Proto {
+    pub(crate) fn from_library(proto: Protocol) -> Self {
+        match proto {
+            Protocol::Udp => Proto::Udp,
+            Protocol::Tcp | Protocol::SslTcp | Protocol::Tls => Proto::Tcp,
+        }
+    }
+
+    pub(crate) fn to_library(self) -> Protocol {
+        match self {
+            Proto::Udp => Protocol::Udp,
+            Proto::Tcp => Protocol::Tcp,
+        }
+    }
+}
+
+impl Candidate {
+    pub(crate) fn to_library(self) -> Result<str0m::Candidate, PeerError> {
+        let builder = str0m::Candidate::builder();
+        let built = match self {
+            Candidate::Udp(address) => builder.udp().host(address).build(),
+            Candidate::Tcp(address, TcpType::Active) => builder
+                .tcp()
+                .host(address)
+                .tcptype(net::TcpType::Active)
+                .build(),
+            Candidate::Tcp(address, TcpType::Passive) => builder
+                .tcp()
+                .host(address)
+                .tcptype(net::TcpType::Passive)
+                .build(),
+            Candidate::Reflexive { address, base } => {
+                builder.udp().server_reflexive(address, base).build()
+            }
+        };
+        built.map_err(|error| PeerError::InvalidCandidate(error.to_string()))
     }
 }

@@ -18,16 +18,30 @@
 //! [`Role::Server`] is ICE-lite. It answers offers (the single connection, and the publisher's half of the dual mode) or makes
 //! them (the subscriber's half). [`Role::Client`] does full ICE, and also does either.
 
+mod answering;
+mod channels;
 mod config;
 mod error;
 mod event;
+mod extension;
+mod negotiation;
+mod offering;
 mod packet;
+mod payload;
+mod peer;
 mod section;
+mod statistics;
 mod stun;
 
 pub use config::{Candidate, Certificate, PeerConfig, Proto, Role, TcpType};
 pub use error::PeerError;
 pub use event::{CloseReason, Event, Output, SenderReport, Transmit};
-pub use packet::{CaptureTime, Extensions, IncomingPacket, OutgoingPacket, PlayoutDelay, Vp8Rewrite};
-pub use section::{Codec, Description, MediaKind, Mid, Missing, OfferOptions, Outgoing, Rid, Section};
+pub use packet::{
+    CaptureTime, Extensions, IncomingPacket, OutgoingPacket, PlayoutDelay, Vp8Rewrite,
+};
+pub use peer::Peer;
+pub use section::{
+    Codec, Description, MediaKind, Mid, Missing, OfferOptions, Outgoing, Rid, Section,
+};
+pub use statistics::{IncomingStatistics, OutgoingStatistics, Statistics};
 pub use stun::stun_ufrag;

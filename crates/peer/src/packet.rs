@@ -33,7 +33,7 @@ pub struct Extensions {
     pub voice_activity: Option<bool>,
     /// When the frame was captured.
     pub capture_time: Option<CaptureTime>,
-    /// How far the frame is to be turned, in quarter turns clockwise.
+    /// How far the frame is to be turned: the two rotation bits of the coordination of video orientation (3GPP TS 26.114).
     pub orientation: Option<u8>,
     /// The playout delay asked for.
     pub playout_delay: Option<PlayoutDelay>,

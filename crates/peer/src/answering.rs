@@ -1,0 +1,284 @@
+//! Answering offers: attached tracks are matched to the receive-only sections that the other side offers.
+
+use std::collections::{HashMap, HashSet};
+
+use str0m::change::{SdpAnswer, SdpOffer};
+use str0m::media::Rid as LibraryRid;
+
+use crate::negotiation::{Direction, Media, Sdp, sections};
+use crate::peer::{Origin, Peer, Slot, Track, guard};
+use crate::section::{Codec, Description, MediaKind, Mid, Section};
+use crate::{PeerError, Role, payload};
+
+impl Peer {
+    /// Prefers codecs for a track of the other side: in every answer from now on, the section whose msid has this track id
+    /// lists these codecs first, in this order, and redundant audio only if it is among them. Without a preference, video
+    /// codecs stand in the offered order, and redundant audio stands before Opus.
+    pub fn prefer_codecs(&mut self, track_id: &str, codecs: Vec<Codec>) {
+        self.preferences.insert(track_id.to_owned(), codecs);
+    }
+
+    /// Takes an offer and answers it. Attached tracks get the receive-only sections that are offered; sections for which there
+    /// is no track are answered `inactive`.
+    ///
+    /// # Errors
+    /// [`PeerError::InvalidSdp`] if the offer cannot be used; nothing has changed then. [`PeerError::Closed`] if the connection
+    /// has ended.
+    pub fn accept_offer(
+        &mut self,
+        now: std::time::Instant,
+        sdp: &str,
+    ) -> Result<Description, PeerError> {
+        self.check_open()?;
+        self.advance(now);
+        let mut offer = Sdp::parse(sdp)?;
+        offer.import(self.role == Role::Client);
+        let plan = self.assign(&offer);
+        for media in offer.streams_mut() {
+            match media.direction() {
+                Direction::RecvOnly if !plan.contains_key(&media.mid) => {
+                    media.set_direction(Direction::Inactive)
+                }
+                Direction::SendRecv => media.set_direction(Direction::SendOnly),
+                _ => {}
+            }
+        }
+        let parsed = guard(|| SdpOffer::from_sdp_string(&offer.to_text()))?;
+        let parsed = parsed.map_err(|error| PeerError::InvalidSdp(error.to_string()))?;
+        self.vacate(&offer, &plan);
+        let answer = match guard(|| self.rtc.sdp_api().accept_offer(parsed)) {
+            Ok(answer) => answer.map_err(|error| PeerError::InvalidSdp(error.to_string()))?,
+            Err(panic) => {
+                self.fail(panic.to_string());
+                return Err(panic);
+            }
+        };
+        self.occupy(&offer, &plan);
+        self.follow_sources(&offer);
+        self.channels.set_message_limit(offer.message_limit());
+        Ok(self.describe(&offer, answer))
+    }
+
+    /// Which track goes to which section: those that have one keep it, the others take free ones in the order in which they
+    /// were attached, preferably such that were not in use just now.
+    fn assign(&self, offer: &Sdp) -> HashMap<Mid, u64> {
+        let offered: Vec<&Media> = offer
+            .streams()
+            .filter(|media| media.direction() == Direction::RecvOnly && !media.stopped())
+            .collect();
+        let mut plan = HashMap::new();
+        let mut waiting = Vec::new();
+        for (key, track) in &self.tracks {
+            match track
+                .mid
+                .filter(|mid| offered.iter().any(|media| media.mid == *mid))
+            {
+                Some(mid) => drop(plan.insert(mid, *key)),
+                None => waiting.push((track.order, *key, track)),
+            }
+        }
+        waiting.sort_unstable_by_key(|(order, ..)| *order);
+        let just_used: HashSet<Mid> = self
+            .sections
+            .iter()
+            .filter(|s| s.sending.is_some())
+            .map(|s| s.mid)
+            .collect();
+        for (_, key, track) in waiting {
+            let mut free = offered
+                .iter()
+                .filter(|media| !plan.contains_key(&media.mid) && suits(track, media));
+            let best = free
+                .clone()
+                .find(|media| !just_used.contains(&media.mid))
+                .or_else(|| free.next());
+            if let Some(media) = best {
+                plan.insert(media.mid, key);
+            }
+        }
+        plan
+    }
+
+    /// Takes away the streams of sections that change hands, so that the new owner gets streams of its own.
+    fn vacate(&mut self, offer: &Sdp, plan: &HashMap<Mid, u64>) {
+        self.slots.retain(|mid, _| offer.find(*mid).is_some());
+        for track in self.tracks.values_mut() {
+            track.mid = track.mid.filter(|mid| plan.contains_key(mid));
+            if track.mid.is_none() {
+                track.streams.clear();
+            }
+        }
+        let changed: Vec<Mid> = self
+            .slots
+            .iter()
+            .filter(|(mid, slot)| slot.key.is_none() || slot.key != plan.get(mid).copied())
+            .map(|(mid, _)| *mid)
+            .collect();
+        for mid in changed {
+            self.remove_streams(mid, &[]);
+        }
+    }
+
+    pub(crate) fn remove_streams(&mut self, mid: Mid, rids: &[crate::Rid]) {
+        let mut api = self.rtc.direct_api();
+        let rids: Vec<Option<LibraryRid>> =
+            rids.iter().map(|rid| Some(rid.0)).chain([None]).collect();
+        for rid in rids {
+            if let Some(ssrc) = api.stream_tx_by_mid(mid.0, rid).map(|stream| stream.ssrc()) {
+                api.remove_stream_tx(ssrc);
+            }
+        }
+    }
+
+    fn occupy(&mut self, offer: &Sdp, plan: &HashMap<Mid, u64>) {
+        for media in offer.streams() {
+            let Some(kind) = media.kind else { continue };
+            let slot = self
+                .slots
+                .entry(media.mid)
+                .or_insert_with(|| Slot::new(kind, Origin::Remote));
+            slot.key = plan.get(&media.mid).copied();
+        }
+        for (mid, key) in plan {
+            self.equip(*key, *mid);
+        }
+        self.changed = false;
+    }
+
+    /// Notes where a track's packets go, now that its section is agreed on.
+    pub(crate) fn equip(&mut self, key: u64, mid: Mid) {
+        let Some(track) = self.tracks.get_mut(&key) else {
+            return;
+        };
+        track.mid = Some(mid);
+        track.payload_types = payload::negotiated(&self.rtc, mid.0, track.outgoing.kind);
+        let rids: Vec<Option<crate::Rid>> = match track.outgoing.rids.as_slice() {
+            [] => vec![None],
+            rids => rids.iter().copied().map(Some).collect(),
+        };
+        let mut api = self.rtc.direct_api();
+        let stream = |rid: Option<crate::Rid>| {
+            let stream = api.stream_tx_by_mid(mid.0, rid.map(|rid| rid.0))?;
+            Some((rid, stream.ssrc()))
+        };
+        track.streams = rids.into_iter().filter_map(stream).collect();
+    }
+
+    /// Forgets the sources that the other side does not use any more, lest they pile up.
+    pub(crate) fn follow_sources(&mut self, remote: &Sdp) {
+        let mut gone: Vec<u32> = Vec::new();
+        for media in remote.streams() {
+            let Some(slot) = self.slots.get_mut(&media.mid) else {
+                continue;
+            };
+            let silent = !media.direction().sends() || media.stopped();
+            let announced = if silent { Vec::new() } else { media.ssrcs() };
+            gone.extend(
+                slot.announced
+                    .iter()
+                    .filter(|ssrc| !announced.contains(ssrc)),
+            );
+            if silent {
+                gone.extend(
+                    self.sources
+                        .iter()
+                        .filter(|(_, (mid, _))| *mid == media.mid)
+                        .map(|(ssrc, _)| *ssrc),
+                );
+            }
+            slot.announced = announced;
+        }
+        self.sources
+            .retain(|ssrc, (mid, _)| !gone.contains(ssrc) && remote.find(*mid).is_some());
+        let mut api = self.rtc.direct_api();
+        for ssrc in gone {
+            api.remove_stream_rx(ssrc.into());
+        }
+    }
+
+    fn describe(&mut self, offer: &Sdp, answer: SdpAnswer) -> Description {
+        let text = answer.to_sdp_string();
+        let (sdp, sections) = match Sdp::parse(&text) {
+            Ok(mut answer) => {
+                self.complete(offer, &mut answer);
+                (
+                    answer.to_text(),
+                    sections(offer, &answer, |mid| self.key_of(mid)),
+                )
+            }
+            Err(_) => (text, Vec::new()),
+        };
+        self.refresh(sections.clone());
+        Description {
+            sdp,
+            sections,
+            missing: self.missing(),
+        }
+    }
+
+    fn complete(&self, offer: &Sdp, answer: &mut Sdp) {
+        answer.export();
+        for media in answer.streams_mut() {
+            let Some(offered) = offer.find(media.mid) else {
+                continue;
+            };
+            if let Some(track) = self.key_of(media.mid).and_then(|key| self.tracks.get(&key)) {
+                media.name_sender(&track.outgoing);
+            }
+            let preference = offered
+                .msid()
+                .and_then(|(_, track)| self.preferences.get(track));
+            media.restrict_codecs(&codec_order(offered, preference.map(Vec::as_slice)));
+            if offered.direction().sends() && media.kind == Some(MediaKind::Audio) {
+                media.add_opus_format("usedtx=1");
+                media.add_opus_nack();
+                if offered.has_opus_format("stereo=1") || offered.has_opus_format("sprop-stereo=1")
+                {
+                    media.add_opus_format("stereo=1");
+                }
+            }
+        }
+    }
+}
+
+impl Slot {
+    pub(crate) fn new(kind: MediaKind, origin: Origin) -> Self {
+        Slot {
+            kind,
+            origin,
+            key: None,
+            rids: Vec::new(),
+            announced: Vec::new(),
+        }
+    }
+}
+
+fn suits(track: &Track, media: &Media) -> bool {
+    let wanted = &track.outgoing.codecs;
+    media.kind == Some(track.outgoing.kind)
+        && (wanted.is_empty() || media.codecs().iter().any(|codec| wanted.contains(codec)))
+}
+
+fn codec_order(offered: &Media, preference: Option<&[Codec]>) -> Vec<Codec> {
+    let mut rest = offered.codecs();
+    let mut order: Vec<Codec> = preference
+        .unwrap_or_default()
+        .iter()
+        .copied()
+        .filter(|codec| rest.contains(codec))
+        .collect();
+    match preference {
+        None => rest.sort_by_key(|codec| *codec != Codec::Red),
+        Some(_) => rest.sort_by_key(|codec| *codec == Codec::Red),
+    }
+    order.extend(rest);
+    order
+}
+
+impl Peer {
+    /// The section of that name.
+    #[must_use]
+    pub fn section(&self, mid: Mid) -> Option<&Section> {
+        self.sections.iter().find(|section| section.mid == mid)
+    }
+}

@@ -1,0 +1,170 @@
+//! Figures of a connection, refreshed about once a second.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use str0m::stats::{MediaEgressStats, MediaIngressStats, PeerStats};
+
+use crate::{Mid, Proto, Rid};
+
+/// Figures of the whole connection and of each stream.
+#[derive(Debug, Clone, Default)]
+pub struct Statistics {
+    /// The round-trip time to the other side.
+    pub rtt: Option<Duration>,
+    /// Bytes sent, headers of the transport excluded.
+    pub bytes_sent: u64,
+    /// Bytes received, headers of the transport excluded.
+    pub bytes_received: u64,
+    /// The fraction of our packets that the other side misses, 0 to 1.
+    pub loss_sent: Option<f32>,
+    /// The fraction of the other side's packets that we miss, 0 to 1.
+    pub loss_received: Option<f32>,
+    /// The estimated bandwidth towards the other side in bits per second, if it is estimated here.
+    pub bandwidth: Option<u64>,
+    /// The transport in use, with the local and the remote address.
+    pub route: Option<(Proto, SocketAddr, SocketAddr)>,
+    /// The streams we send.
+    pub outgoing: Vec<OutgoingStatistics>,
+    /// The streams we receive.
+    pub incoming: Vec<IncomingStatistics>,
+}
+
+/// Figures of a stream that is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutgoingStatistics {
+    /// The key of its track.
+    pub key: u64,
+    /// Its simulcast layer.
+    pub rid: Option<Rid>,
+    /// Packets sent, retransmissions included.
+    pub packets: u64,
+    /// Payload bytes sent, retransmissions included.
+    pub bytes: u64,
+    /// Requests for retransmission received.
+    pub nacks: u64,
+    /// Key frame requests received.
+    pub keyframe_requests: u64,
+    /// The round-trip time, from the other side's reports.
+    pub rtt: Option<Duration>,
+    /// The fraction of packets that the other side misses, 0 to 1.
+    pub loss: Option<f32>,
+    /// How many packets the other side misses in all.
+    pub packets_lost: Option<u64>,
+    /// The jitter that the other side sees, in units of the RTP clock.
+    pub jitter: Option<u32>,
+}
+
+/// Figures of a stream that is received.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IncomingStatistics {
+    /// Its section.
+    pub mid: Mid,
+    /// Its simulcast layer.
+    pub rid: Option<Rid>,
+    /// Packets received.
+    pub packets: u64,
+    /// Payload bytes received.
+    pub bytes: u64,
+    /// Requests for retransmission sent.
+    pub nacks: u64,
+    /// Key frame requests sent.
+    pub keyframe_requests: u64,
+    /// The fraction of packets that are missing, 0 to 1.
+    pub loss: Option<f32>,
+    /// The jitter, in units of the RTP clock.
+    pub jitter: u32,
+}
+
+/// The latest figures that the library reported.
+#[derive(Debug, Default)]
+pub(crate) struct Collector {
+    peer: Option<PeerStats>,
+    egress: HashMap<(Mid, Option<Rid>), MediaEgressStats>,
+    ingress: HashMap<(Mid, Option<Rid>), MediaIngressStats>,
+}
+
+impl Collector {
+    pub(crate) fn peer(&mut self, stats: PeerStats) {
+        self.peer = Some(stats);
+    }
+
+    pub(crate) fn egress(&mut self, stats: MediaEgressStats) {
+        self.egress
+            .insert((Mid(stats.mid), stats.rid.map(Rid)), stats);
+    }
+
+    pub(crate) fn ingress(&mut self, stats: MediaIngressStats) {
+        self.ingress
+            .insert((Mid(stats.mid), stats.rid.map(Rid)), stats);
+    }
+
+    /// Forgets the streams of sections that are not in use any more.
+    pub(crate) fn retain(&mut self, sends: impl Fn(Mid) -> bool, receives: impl Fn(Mid) -> bool) {
+        self.egress.retain(|(mid, _), _| sends(*mid));
+        self.ingress.retain(|(mid, _), _| receives(*mid));
+    }
+
+    pub(crate) fn statistics(&self, key_of: impl Fn(Mid) -> Option<u64>) -> Statistics {
+        let mut statistics = self.peer.as_ref().map(connection).unwrap_or_default();
+        let outgoing = self.egress.iter();
+        statistics.outgoing = outgoing
+            .filter_map(|((mid, rid), stats)| Some(sent(key_of(*mid)?, *rid, stats)))
+            .collect();
+        statistics.incoming = self
+            .ingress
+            .iter()
+            .map(|((mid, rid), stats)| received(*mid, *rid, stats))
+            .collect();
+        statistics
+    }
+}
+
+fn connection(stats: &PeerStats) -> Statistics {
+    let pair = stats.selected_candidate_pair.as_ref();
+    Statistics {
+        rtt: stats.rtt.or_else(|| pair?.current_round_trip_time),
+        bytes_sent: stats.peer_bytes_tx,
+        bytes_received: stats.peer_bytes_rx,
+        loss_sent: stats.egress_loss_fraction,
+        loss_received: stats.ingress_loss_fraction,
+        bandwidth: stats.bwe_tx.map(|bitrate| bitrate.as_u64()),
+        route: pair.map(|pair| {
+            (
+                Proto::from_library(pair.protocol),
+                pair.local.addr,
+                pair.remote.addr,
+            )
+        }),
+        ..Statistics::default()
+    }
+}
+
+fn sent(key: u64, rid: Option<Rid>, stats: &MediaEgressStats) -> OutgoingStatistics {
+    OutgoingStatistics {
+        key,
+        rid,
+        packets: stats.packets,
+        bytes: stats.bytes,
+        nacks: stats.nacks,
+        keyframe_requests: stats.plis + stats.firs,
+        rtt: stats.rtt,
+        loss: stats.loss,
+        packets_lost: stats.remote.as_ref().map(|remote| remote.packets_lost),
+        jitter: stats.remote.as_ref().map(|remote| remote.jitter),
+    }
+}
+
+fn received(mid: Mid, rid: Option<Rid>, stats: &MediaIngressStats) -> IncomingStatistics {
+    IncomingStatistics {
+        mid,
+        rid,
+        packets: stats.packets,
+        bytes: stats.bytes,
+        nacks: stats.nacks,
+        keyframe_requests: stats.plis + stats.firs,
+        loss: stats.loss,
+        jitter: stats.jitter,
+    }
+}
