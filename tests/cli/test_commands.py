@@ -1,0 +1,94 @@
+"""The commands as a shell runs them: what they print, and the one line that each mistake gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from greenroom.wire.tokens import decode_token
+
+KEYS = {"key": "a-secret-of-more-than-thirty-two-bytes"}
+
+
+def greenroom(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LIVEKIT_")}
+    clean |= {"LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": KEYS["key"], "COLUMNS": "200", **environment}
+    command = [sys.executable, "-m", "greenroom", *arguments]
+    return subprocess.run(command, env=clean, cwd=cwd, capture_output=True, text=True, timeout=60)
+
+
+def mistake(*arguments: str, cwd: Path | None = None, **environment: str) -> str:
+    """The one line on stderr of a command that must fail and print nothing else."""
+    done = greenroom(*arguments, cwd=cwd, **environment)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error ")
+    return line
+
+
+def test_a_token_says_what_was_asked_for():
+    arguments = ["token", "ada", "salon", "--name", "Ada", "--attribute", "mood=calm", "--no-publish", "--hours", "2"]
+    done = greenroom(*arguments)
+    assert done.stderr == ""
+    claims = decode_token(done.stdout.strip(), KEYS, now=time.time())
+    assert (claims.identity, claims.name, dict(claims.attributes)) == ("ada", "Ada", {"mood": "calm"})
+    assert claims.video is not None
+    assert (claims.video.room, claims.video.can_publish, claims.video.can_subscribe) == ("salon", False, True)
+    assert claims.expires_at == pytest.approx(time.time() + 7200, abs=60)
+
+
+def test_mistakes_get_one_line_that_says_what_would_be_right():
+    assert "name=value" in mistake("token", "ada", "salon", "--attribute", "mood")
+    assert "longer" in mistake("token", "ada", "salon", "--hours", "0")
+    assert "standard, " in mistake("token", "ada", "salon", "--kind", "robot")
+    assert "ws://localhost:7880" in mistake("room", "--url", "localhost:7880", "list")
+
+
+def test_no_server_gets_one_line(unused_tcp_port):
+    url = f"ws://127.0.0.1:{unused_tcp_port}"
+    line = mistake("room", "--url", url, "list")
+    assert url in line and "is it running" in line
+
+
+def test_measurements_are_run_by_name_and_their_failure_is_told(tmp_path):
+    (tmp_path / "benches").mkdir()
+    (tmp_path / "benches/good.py").write_text("print('42 packets')")
+    (tmp_path / "benches/bad.py").write_text("raise SystemExit(3)")
+    (tmp_path / "benches/_shared.py").write_text("raise SystemExit(4)")
+    done = greenroom("bench", "good", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "42 packets\n")
+    done = greenroom("bench", cwd=tmp_path)
+    assert done.returncode == 1 and "failed bad" in done.stderr
+    assert "there are bad, good" in mistake("bench", "best", cwd=tmp_path)
+    assert "source tree" in mistake("bench", "--folder", "nowhere", cwd=tmp_path)
+
+
+def test_logs_for_machines_are_json_with_what_was_added(capsys):
+    import logging
+
+    from greenroom.cli.output import JsonFormatter
+
+    formatter = JsonFormatter()
+    record = logging.makeLogRecord({"name": "greenroom.server", "levelno": 20, "levelname": "INFO", "msg": "%s joined"})
+    record.args = ("ada",)
+    record.room = "salon"
+    entry = json.loads(formatter.format(record))
+    assert entry | {"time": ""} == {
+        "time": "",
+        "level": "info",
+        "logger": "greenroom.server",
+        "message": "ada joined",
+        "room": "salon",
+    }
+
+
+def test_importing_the_command_costs_nothing_until_it_is_run():
+    code = "import sys; import greenroom.cli; print({'typer', 'rich', 'aiohttp', 'numpy'} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
