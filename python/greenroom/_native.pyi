@@ -283,3 +283,72 @@ def scale_samples(data: Buffer, factor: float) -> bytearray:
 
 def sample_levels(data: Buffer) -> tuple[float, float]:
     """RMS and peak in dB relative to full scale, -127.0 for silence."""
+
+@final
+class FrameBuffer:
+    """Writable memory of one picture, reused when the last view of it is gone."""
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class FlatBuffer:
+    """The bytes of a contiguous buffer, whatever its items are."""
+
+    def __init__(self, buffer: Buffer) -> None: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+def new_frame_buffer(format: int, width: int, height: int) -> FrameBuffer:
+    """Memory of the right length for a packed picture, with arbitrary content."""
+
+def plane_shapes(format: int, width: int, height: int) -> list[tuple[int, int]]:
+    """Bytes per row and number of rows of each plane, in memory order. Raises FrameError for a bad type or size."""
+
+def convert_frame(
+    source: int,
+    size: tuple[int, int],
+    data: Buffer,
+    target: int,
+    out: Buffer,
+    *,
+    flip_y: bool,
+    matrix: int,
+    range: int,
+    isa: str | None = None,
+) -> None:
+    """Convert a packed picture into `out`, without the GIL. Buffers are of unsigned bytes and of exactly the right length.
+
+    Args:
+        size: width and height in pixels.
+        matrix: 0 BT.601, 1 BT.709.
+        range: 0 limited, 1 full.
+        isa: one of `instruction_sets()`; None = the best.
+
+    Raises:
+        FrameError: a type, size or length is wrong, or `out` is read-only or overlaps `data`.
+    """
+
+def convert_planes(
+    source: int,
+    size: tuple[int, int],
+    planes: Sequence[tuple[Buffer, int]],
+    target: int,
+    out: Sequence[tuple[Buffer, int]],
+) -> None:
+    """The same for pictures given as planes with strides in bytes."""
+
+def crop_frame(
+    format: int, size: tuple[int, int], data: Buffer, rectangle: tuple[int, int, int, int], out: Buffer
+) -> None:
+    """Copy the rectangle (x, y, width, height) into `out`."""
+
+def resize_frame(
+    format: int, size: tuple[int, int], data: Buffer, out_size: tuple[int, int], filter: int, out: Buffer
+) -> None:
+    """Scale into `out`. filter: 0 nearest, 1 bilinear, 2 area."""
+
+def rotate_frame(format: int, size: tuple[int, int], data: Buffer, degrees: int, out: Buffer) -> None:
+    """Turn clockwise by 0, 90, 180 or 270 degrees into `out`."""
+
+def instruction_sets() -> list[str]:
+    """What conversions can use on this machine, slowest first."""

@@ -2,11 +2,17 @@
 use pyo3::prelude::*;
 
 mod audio_frame;
+mod video_frame;
 
 #[pymodule(gil_used = false)]
 mod _native {
     #[pymodule_export]
     use crate::audio_frame::{
         AudioConverter, AudioProcessor, Resampler, mix_samples, sample_levels, scale_samples,
+    };
+    #[pymodule_export]
+    use crate::video_frame::{
+        FlatBuffer, FrameBuffer, convert_frame, convert_planes, crop_frame, instruction_sets, new_frame_buffer,
+        plane_shapes, resize_frame, rotate_frame,
     };
 }

@@ -12,6 +12,8 @@ mod format;
 mod kernels;
 mod picture;
 mod pool;
+mod resize;
+mod rotate;
 
 pub use coefficients::{Matrix, Range};
 pub use convert::{ConvertOptions, convert};
@@ -20,3 +22,5 @@ pub use format::{MAX_DIMENSION, PlaneShape, VideoFormat, packed_len};
 pub use kernels::Isa;
 pub use picture::{Picture, PictureMut, Plane, PlaneMut};
 pub use pool::{BufferPool, PooledBuffer};
+pub use resize::{Filter, resize};
+pub use rotate::{Rotation, rotate};

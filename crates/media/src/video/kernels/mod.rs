@@ -117,7 +117,14 @@ pub(super) fn yuv_to_rgb(
 }
 
 /// Luma of one row of pixels, of 10 bits if `deep`.
-pub(super) fn luma(isa: Isa, deep: bool, format: VideoFormat, weights: &RgbToYuv, source: &[u8], target: &mut [u8]) {
+pub(super) fn luma(
+    isa: Isa,
+    deep: bool,
+    format: VideoFormat,
+    weights: &RgbToYuv,
+    source: &[u8],
+    target: &mut [u8],
+) {
     let start = 0;
     if deep {
         by_order!(format, ORDER => portable::luma_deep::<ORDER>(weights, source, target, start));
@@ -154,8 +161,16 @@ pub(super) fn chroma(
 }
 
 /// One packed format to another.
-pub(super) fn shuffle(isa: Isa, from: VideoFormat, to: VideoFormat, source: &[u8], target: &mut [u8]) {
-    let (Some(from), Some(to)) = (from.pixel_order(), to.pixel_order()) else { return };
+pub(super) fn shuffle(
+    isa: Isa,
+    from: VideoFormat,
+    to: VideoFormat,
+    source: &[u8],
+    target: &mut [u8],
+) {
+    let (Some(from), Some(to)) = (from.pixel_order(), to.pixel_order()) else {
+        return;
+    };
     let mut order = [255; 4];
     (order[to.r], order[to.g], order[to.b]) = (from.r as u8, from.g as u8, from.b as u8);
     if let (Some(to), Some(from)) = (to.a, from.a) {

@@ -1,0 +1,234 @@
+use std::cell::RefCell;
+
+use super::error::VideoError;
+use super::format::VideoFormat;
+use super::kernels::{self, Isa};
+use super::picture::{Picture, PictureMut};
+
+/// How pixels of another size are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Filter {
+    /// The nearest pixel: fast, and jagged.
+    Nearest,
+    /// Linear between neighbours; when shrinking, over all pixels that the new one covers and its neighbours.
+    #[default]
+    Bilinear,
+    /// Mean of the pixels that the new one covers: fastest for half the size.
+    Area,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
+}
+
+struct Scratch {
+    columns: Taps,
+    rows: Taps,
+    /// One row of the source's width, each sample the weighted sum of a column.
+    row: Vec<f32>,
+}
+
+impl Scratch {
+    const fn new() -> Self {
+        Self {
+            columns: Taps::new(),
+            rows: Taps::new(),
+            row: Vec::new(),
+        }
+    }
+}
+
+/// For each sample of the target: the first sample of the source that counts, and the weights from there on.
+struct Taps {
+    first: Vec<usize>,
+    /// `count` per target sample; they add up to 1.
+    weights: Vec<f32>,
+    count: usize,
+}
+
+/// Writes `source`, scaled to the target's size, into `target`, which has its format.
+///
+/// # Errors
+/// [`VideoError::TargetFormat`]
+pub fn resize(
+    source: &Picture<'_>,
+    target: &mut PictureMut<'_>,
+    filter: Filter,
+) -> Result<(), VideoError> {
+    let format = source.format();
+    if format != target.format() {
+        return Err(VideoError::TargetFormat(target.format(), format));
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        for plane in 0..format.plane_count() {
+            resize_plane(source, target, plane, filter, scratch);
+        }
+    });
+    Ok(())
+}
+
+fn resize_plane(
+    source: &Picture<'_>,
+    target: &mut PictureMut<'_>,
+    plane: usize,
+    filter: Filter,
+    scratch: &mut Scratch,
+) {
+    let (from, to) = (source.shapes()[plane], target.shapes()[plane]);
+    let channels = channels(source.format(), plane);
+    let deep = source.format() == VideoFormat::I010;
+    if from == to {
+        (0..to.rows).for_each(|y| {
+            target
+                .row_mut(plane, y)
+                .copy_from_slice(source.row(plane, y))
+        });
+        return;
+    }
+    if filter == Filter::Area
+        && channels == 1
+        && !deep
+        && from.row == 2 * to.row
+        && from.rows == 2 * to.rows
+    {
+        for y in 0..to.rows {
+            let rows = [source.row(plane, 2 * y), source.row(plane, 2 * y + 1)];
+            kernels::halve(Isa::best(), rows, target.row_mut(plane, y));
+        }
+        return;
+    }
+    let unit = channels * if deep { 2 } else { 1 };
+    scratch.columns.fill(from.row / unit, to.row / unit, filter);
+    scratch.rows.fill(from.rows, to.rows, filter);
+    for y in 0..to.rows {
+        let (first, weights) = scratch.rows.at(y);
+        let rows = weights
+            .iter()
+            .enumerate()
+            .map(|(index, weight)| (source.row(plane, first + index), *weight));
+        let out = target.row_mut(plane, y);
+        if filter == Filter::Nearest {
+            nearest(source.row(plane, first), &scratch.columns.first, unit, out);
+        } else if deep {
+            sum_rows(&mut scratch.row, from.row / 2, rows, |row, index| {
+                f32::from(u16::from_le_bytes([row[2 * index], row[2 * index + 1]]).min(1023))
+            });
+            let (out, _) = out.as_chunks_mut::<2>();
+            scale_row::<1, _>(&scratch.columns, &scratch.row, out, |sum| {
+                ((sum + 0.5) as u16).min(1023).to_le_bytes()
+            });
+        } else {
+            sum_rows(&mut scratch.row, from.row, rows, |row, index| {
+                f32::from(row[index])
+            });
+            let byte = |sum: f32| (sum + 0.5) as u8;
+            match channels {
+                1 => scale_row::<1, _>(&scratch.columns, &scratch.row, out, byte),
+                2 => scale_row::<2, _>(&scratch.columns, &scratch.row, out, byte),
+                3 => scale_row::<3, _>(&scratch.columns, &scratch.row, out, byte),
+                _ => scale_row::<4, _>(&scratch.columns, &scratch.row, out, byte),
+            }
+        }
+    }
+}
+
+/// Samples that alternate in the rows of a plane.
+fn channels(format: VideoFormat, plane: usize) -> usize {
+    match (format, plane) {
+        (VideoFormat::Nv12, 1) => 2,
+        _ => format.pixel_order().map_or(1, |order| order.size()),
+    }
+}
+
+fn nearest(row: &[u8], columns: &[usize], unit: usize, out: &mut [u8]) {
+    for (pixel, &column) in out.chunks_exact_mut(unit).zip(columns) {
+        pixel.copy_from_slice(&row[column * unit..(column + 1) * unit]);
+    }
+}
+
+fn sum_rows<'a>(
+    sums: &mut Vec<f32>,
+    samples: usize,
+    rows: impl Iterator<Item = (&'a [u8], f32)>,
+    sample: impl Fn(&[u8], usize) -> f32,
+) {
+    sums.clear();
+    sums.resize(samples, 0.0);
+    for (row, weight) in rows {
+        for (index, sum) in sums.iter_mut().enumerate() {
+            *sum += sample(row, index) * weight;
+        }
+    }
+}
+
+fn scale_row<const CHANNELS: usize, T>(
+    columns: &Taps,
+    row: &[f32],
+    out: &mut [T],
+    quantise: impl Fn(f32) -> T,
+) {
+    let (pixels, _) = row.as_chunks::<CHANNELS>();
+    for (x, out) in out.chunks_exact_mut(CHANNELS).enumerate() {
+        let (first, weights) = columns.at(x);
+        let mut sums = [0.0; CHANNELS];
+        for (pixel, weight) in pixels[first..].iter().zip(weights) {
+            for (sum, sample) in sums.iter_mut().zip(pixel) {
+                *sum += sample * weight;
+            }
+        }
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = quantise(sum);
+        }
+    }
+}
+
+impl Taps {
+    const fn new() -> Self {
+        Self {
+            first: Vec::new(),
+            weights: Vec::new(),
+            count: 0,
+        }
+    }
+
+    fn at(&self, index: usize) -> (usize, &[f32]) {
+        (
+            self.first[index],
+            &self.weights[index * self.count..(index + 1) * self.count],
+        )
+    }
+
+    /// Centres of both ends are aligned; weights that would fall outside count for the edge.
+    fn fill(&mut self, from: usize, to: usize, filter: Filter) {
+        let scale = from as f64 / to as f64;
+        let radius = match filter {
+            Filter::Nearest => 0.0,
+            Filter::Bilinear => scale.max(1.0),
+            Filter::Area => (scale / 2.0).max(0.5),
+        };
+        self.count = ((2.0 * radius).ceil() as usize + 1).min(from);
+        self.first.clear();
+        self.weights.clear();
+        for index in 0..to {
+            let centre = (index as f64 + 0.5) * scale;
+            if filter == Filter::Nearest {
+                self.count = 1;
+                self.first.push((centre as usize).min(from - 1));
+                self.weights.push(1.0);
+                continue;
+            }
+            let first = ((centre - radius).floor().max(0.0) as usize).min(from - self.count);
+            let weight = |sample: usize| match filter {
+                Filter::Area => {
+                    let (left, right) = (sample as f64, sample as f64 + 1.0);
+                    (right.min(centre + radius) - left.max(centre - radius)).max(0.0)
+                }
+                _ => (1.0 - (sample as f64 + 0.5 - centre).abs() / radius).max(0.0),
+            };
+            let total: f64 = (first..first + self.count).map(weight).sum();
+            self.first.push(first);
+            self.weights
+                .extend((first..first + self.count).map(|sample| (weight(sample) / total) as f32));
+        }
+    }
+}
