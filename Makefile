@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup apt build check fix test test-rust test-python test-wheel demo wheel bench docs clean
+.PHONY: help setup apt build playground check fix test test-rust test-python test-wheel demo wheel bench docs clean
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -13,7 +13,7 @@ UNIT ?= tests
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
 
-setup: apt .venv/.installed tests/interop/browser/node_modules/.installed ## everything the other targets need
+setup: apt .venv/.installed tests/interop/browser/node_modules/.installed web/node_modules/.installed ## everything the other targets need
 
 apt:
 	@tools/apt_packages.sh
@@ -30,6 +30,12 @@ apt:
 build: apt .venv/.installed ## the native module, development profile, into python/greenroom
 	cargo build -p greenroom-binding
 	@cmp -s target/debug/lib_native.so $(NATIVE) || { cp target/debug/lib_native.so $(NATIVE).new && mv $(NATIVE).new $(NATIVE); }
+
+playground: python/greenroom/cli/web/index.html ## the page that `greenroom dev` serves
+
+python/greenroom/cli/web/index.html: web/node_modules/.installed $(wildcard web/src/* web/*.html web/*.ts)
+	npm run --silent --prefix web check
+	npm run --silent --prefix web build
 
 check: build ## the inner loop: format, lint, types, layers, unit tests of both languages
 	cargo fmt --check
@@ -48,18 +54,18 @@ fix: .venv/.installed ## format and repair what can be repaired by itself
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-test: setup build test-rust test-python test-wheel ## every test of every tier
+test: setup build playground test-rust test-python test-wheel ## every test of every tier
 
 test-rust: build
 	cargo test --workspace
 
-test-python: setup build
+test-python: setup build playground
 	$(PYTEST) tests
 
-demo: setup build ## a whole call in view: speech and video through the server, transformed, checked, written to demo/
+demo: setup build playground ## a whole call in view: speech and video through the server, transformed, checked, written to demo/
 	$(PY) -m greenroom demo $(DEMO)
 
-wheel: apt .venv/.installed ## a self-contained release wheel in dist/
+wheel: apt .venv/.installed playground ## a self-contained release wheel in dist/
 	$(PY) tools/build_wheel.py
 
 test-wheel: wheel

@@ -39,6 +39,7 @@ def content_faults(wheel: Path) -> list[str]:
     faults = []
     with zipfile.ZipFile(wheel) as archive:
         sources = {str(path.relative_to(ROOT / "python")) for path in (ROOT / "python").rglob("*.py")}
+        sources.add("greenroom/cli/web/index.html")
         missing = sorted(sources - set(archive.namelist()))
         faults += [f"lacks {', '.join(missing)}"] if missing else []
         (name,) = [name for name in archive.namelist() if name.endswith(".so")]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from greenroom.cli.output import notes
+from greenroom.cli.playground import playground
 from greenroom.errors import ConfigError
 from greenroom.server import Server
 
@@ -22,8 +23,12 @@ async def develop(host: str, port: int, room: str, identity: str) -> None:
     """Serve with the development key until interrupted; says how to join."""
     async with Server(host=host, port=port, keys={DEV_KEY: DEV_SECRET}) as server:
         notes.print(f"[bold]greenroom[/] at [cyan]{server.url}[/]  key {DEV_KEY}  secret {DEV_SECRET}")
-        notes.print(f"join {room!r} as {identity!r} with\n  {server.token(identity, room)}\n", soft_wrap=True)
-        await _interrupted()
+        async with playground(host) as page:
+            token = server.token(identity, room)
+            notes.print(f"join {room!r} as {identity!r} with\n  {token}\n", soft_wrap=True)
+            if page:
+                notes.print(f"or in a browser at\n  {page.link(server.url, token)}\n", soft_wrap=True)
+            await _interrupted()
 
 
 async def serve(settings: dict[str, Any]) -> None:

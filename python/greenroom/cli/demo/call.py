@@ -17,6 +17,7 @@ from greenroom.cli.demo.files import write_wav
 from greenroom.cli.demo.players import RATE, Mirror, Recorder, Speaker
 from greenroom.cli.demo.speech import Echo, speech
 from greenroom.cli.output import console, notes
+from greenroom.cli.playground import playground
 from greenroom.errors import ConnectTimeoutError
 from greenroom.runtime.tasks import TaskSet
 from greenroom.server import Server
@@ -68,15 +69,18 @@ async def run(settings: Settings) -> bool:
         if not faults:
             notes.print("[green]right[/]    what arrived is what was sent")
         if settings.keep:
-            await _keep_open(server)
+            await _keep_open(server, settings.host)
     return not faults
 
 
-async def _keep_open(server: Server) -> None:
+async def _keep_open(server: Server, host: str) -> None:
     token = server.token("guest", ROOM)
     notes.print("\nThe call goes on until you press Ctrl-C. Join it with any LiveKit client:")
     notes.print(f"  url    {server.url}\n  token  {token}", soft_wrap=True)
-    await asyncio.Event().wait()
+    async with playground(host) as page:
+        if page:
+            notes.print(f"or in a browser:\n  {page.link(server.url, token)}", soft_wrap=True)
+        await asyncio.Event().wait()
 
 
 class Call:
