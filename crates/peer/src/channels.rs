@@ -144,6 +144,9 @@ impl Channels {
         payload: Bytes,
     ) -> Result<bool, PeerError> {
         let size = payload.len();
+        if size == 0 {
+            return Err(PeerError::EmptyMessage);
+        }
         if size > self.message_limit {
             return Err(PeerError::MessageTooLarge {
                 size,

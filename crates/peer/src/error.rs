@@ -32,6 +32,9 @@ pub enum PeerError {
         /// The most that can be sent, in bytes.
         limit: usize,
     },
+    /// The message is empty, which the data channel cannot convey.
+    #[error("an empty message cannot be sent")]
+    EmptyMessage,
     /// The connection has ended.
     #[error("the connection is closed")]
     Closed,

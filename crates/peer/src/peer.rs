@@ -418,7 +418,7 @@ impl Peer {
     /// channel drops its oldest waiting messages instead.
     ///
     /// # Errors
-    /// [`PeerError::UnknownChannel`], [`PeerError::MessageTooLarge`], or [`PeerError::Closed`] if the connection has ended.
+    /// [`PeerError::UnknownChannel`], [`PeerError::MessageTooLarge`], [`PeerError::EmptyMessage`], or [`PeerError::Closed`] if the connection has ended.
     pub fn send_data(
         &mut self,
         label: &str,

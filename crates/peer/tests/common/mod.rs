@@ -3,11 +3,11 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use greenroom_peer::{
-    Candidate, Codec, Event, Extensions, IncomingPacket, MediaKind, Mid, OfferOptions, Outgoing,
+    Candidate, Certificate, Codec, Event, Extensions, IncomingPacket, MediaKind, Mid, OfferOptions, Outgoing,
     OutgoingPacket, Output, Peer, PeerConfig, Proto, Rid, Role, Section, TcpType,
 };
 
@@ -47,12 +47,14 @@ pub fn config(role: Role, proto: Proto) -> PeerConfig {
         Role::Server => ("server", 2000, TcpType::Passive),
     };
     let address = SocketAddr::from(([127, 0, 0, 1], port));
+    static CERTIFICATE: OnceLock<Certificate> = OnceLock::new();
     let mut config = PeerConfig::new(
         role,
         format!("{name}ufrag"),
         format!("{name}passwordpasswordpassword"),
     );
     config.data_channels = true;
+    config.certificate = Some(CERTIFICATE.get_or_init(|| Certificate::generate().expect("a certificate")).clone());
     config.candidates.push(match proto {
         Proto::Udp => Candidate::Udp(address),
         Proto::Tcp => Candidate::Tcp(address, tcp),
