@@ -7,6 +7,8 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import greenroom
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -18,7 +20,7 @@ def tracked() -> list[Path]:
 def test_one_version_everywhere():
     python = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     rust = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
-    assert python == rust
+    assert python == rust == greenroom.__version__
     assert (
         f"## {python}" in (ROOT / "CHANGELOG.md").read_text() or "## Unreleased" in (ROOT / "CHANGELOG.md").read_text()
     )

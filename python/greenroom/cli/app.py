@@ -85,16 +85,17 @@ def dev(
 
 @app.command()
 def serve(
-    config: Annotated[Path, typer.Option(help="TOML file: host, port, [keys] and the server's other settings.")],
+    config: Annotated[Path, typer.Option(help="TOML or YAML file: host, port, keys and other settings.")],
     json_logs: Annotated[bool, typer.Option(help="Log JSON lines instead of text.")] = True,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details.")] = False,
 ) -> None:
     """Run a server as a file says."""
     from greenroom.cli import output, serving
+    from greenroom.server import load_options
 
     level = logging.DEBUG if verbose else logging.INFO
     (output.log_to_json if json_logs else output.log_to_terminal)(level)
-    asyncio.run(serving.serve(serving.read_settings(config)))
+    asyncio.run(serving.serve(load_options(config)))
 
 
 @app.command()

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
+import logging
 import signal
-import tomllib
-from pathlib import Path
-from typing import Any
 
 from greenroom.cli.output import notes
 from greenroom.cli.playground import playground
 from greenroom.errors import ConfigError
-from greenroom.server import Server
+from greenroom.server import Server, ServerOptions
 
-__all__ = ["develop", "read_settings", "serve"]
+__all__ = ["develop", "serve"]
+
+log = logging.getLogger("greenroom.cli")
 
 DEV_KEY, DEV_SECRET = "devkey", "secret"
 
@@ -31,31 +30,17 @@ async def develop(host: str, port: int, room: str, identity: str) -> None:
             await _interrupted()
 
 
-async def serve(settings: dict[str, Any]) -> None:
-    """Serve until interrupted or terminated."""
-    async with Server(**settings):
-        await _interrupted()
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """The file's settings, by the names of the server's own arguments.
+async def serve(options: ServerOptions) -> None:
+    """Serve until interrupted or terminated.
 
     Raises:
-        ConfigError: the file cannot be read, has a name that the server does not know, or has no key.
+        ConfigError: there is no key, and one made up now would be known to nobody.
     """
-    try:
-        settings = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"--config {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path} is not TOML: {error}") from error
-    known = set(inspect.signature(Server).parameters)
-    for name in settings:
-        if name not in known:
-            raise ConfigError(f"--config {path}: there is no setting {name!r}; there are {', '.join(sorted(known))}")
-    if not settings.get("keys"):
-        raise ConfigError(f'--config {path} needs a table of API keys: [keys] with lines like name = "secret"')
-    return settings
+    if not options.keys:
+        raise ConfigError('the configuration needs API keys: a table [keys] with lines like name = "secret"')
+    async with Server(options) as server:
+        log.info("listening at %s", server.url)
+        await _interrupted()
 
 
 async def _interrupted() -> None:

@@ -76,8 +76,8 @@ async def test_unpublishing_ends_the_track(new_page, server, sdk):
 
 async def test_attributes_and_metadata_are_told(new_page, server, sdk):
     page = await new_page()
-    await page.call("connect", server.url, server.token("chromium", "room", can_update_own_metadata=True))
-    token = server.token("python", "room", can_update_own_metadata=True)
+    await page.call("connect", server.url, server.token("chromium", "room"))
+    token = server.token("python", "room")
     async with joined(sdk, server.url, token) as room:
         changed = await event(room, "participant_attributes_changed")
         await page.event("participant_connected", identity="python")

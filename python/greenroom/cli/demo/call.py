@@ -103,9 +103,9 @@ class Call:
         await self.speaker.publish(speaker)
         self._tasks.spawn(self.speaker.show(), name="show")
         await self._media_flows()
-        self.mirror.ear.restart()
-        self.mirror.eye.restart()
-        self.recorder.restart()
+        await self.mirror.ear.restart()
+        await self.mirror.eye.restart()
+        await self.recorder.restart()
         self._tasks.spawn(self.speaker.speak(), name="speak")
 
     async def record(self, seconds: float) -> list[report.Line]:
@@ -137,7 +137,7 @@ class Call:
         return self.recorder.film.write(folder, folder / "out.wav", scene.FPS)
 
     async def _join(
-        self, stack: AsyncExitStack, identity: str, wanted: str, take: Callable[[rtc.Track], Awaitable[None]]
+        self, stack: AsyncExitStack, identity: str, wanted: str, take: Callable[[rtc.Track, str], Awaitable[None]]
     ) -> rtc.Room:
         """Join as `identity` and receive what `wanted` publishes, nothing of others."""
         room = rtc.Room()
@@ -148,8 +148,8 @@ class Call:
                 publication.set_subscribed(True)
 
         @room.on("track_subscribed")
-        async def receive(track: rtc.Track, _: rtc.RemoteTrackPublication, __: rtc.RemoteParticipant) -> None:
-            await take(track)
+        async def receive(track: rtc.Track, publication: rtc.RemoteTrackPublication, _: rtc.RemoteParticipant) -> None:
+            await take(track, publication.mime_type)
 
         token = self._server.token(identity, ROOM)
         await room.connect(self._server.url, token, rtc.RoomOptions(auto_subscribe=False))

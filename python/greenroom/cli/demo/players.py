@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from greenroom import rtc
 from greenroom.cli.demo import scene
 from greenroom.cli.demo.files import Film
+from greenroom.cli.demo.meter import Reading, read
 from greenroom.cli.demo.speech import Echo
 
 __all__ = ["Ear", "Eye", "Mirror", "Recorder", "Speaker"]
@@ -72,6 +73,9 @@ class Ear:
 
     keep: bool = True
     track: rtc.Track | None = None
+    codec: str = ""
+    #: The transport's counters when the recording began.
+    reading: Reading = Reading()
     frames: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _pieces: list[NDArray[np.int16]] = field(default_factory=list)
@@ -92,8 +96,9 @@ class Ear:
             if pass_on is not None and asyncio.iscoroutine(waiting := pass_on(samples)):
                 await waiting
 
-    def restart(self) -> None:
+    async def restart(self) -> None:
         """Forget what was heard so far."""
+        self.reading = await read(self.track)
         self.frames = 0
         self._pieces.clear()
         self._offsets.clear()
@@ -112,6 +117,9 @@ class Eye:
     """What was seen of one track."""
 
     track: rtc.Track | None = None
+    codec: str = ""
+    #: The transport's counters when the recording began.
+    reading: Reading = Reading()
     frames: int = 0
     #: Set when the first picture whose number can be read is there.
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -143,8 +151,9 @@ class Eye:
             self._judge(picture, now)
             pass_on(picture, now)
 
-    def restart(self) -> None:
+    async def restart(self) -> None:
         """Forget what was seen so far."""
+        self.reading = await read(self.track)
         self.frames = 0
         self.first_at = self.last_at = 0.0
         self.read.clear()
@@ -175,11 +184,13 @@ class Mirror:
         await _publish(room, "echo", self._sound, rtc.VideoCodec.H264)
         await _publish(room, "stamped", self._picture, rtc.VideoCodec.H264)
 
-    async def take(self, track: rtc.Track) -> None:
+    async def take(self, track: rtc.Track, codec: str) -> None:
         """Change and pass on one track of the speaker until it ends."""
         if track.kind == rtc.TrackKind.KIND_AUDIO:
+            self.ear.codec = codec
             await self.ear.listen(track, self._return_sound)
         else:
+            self.eye.codec = codec
             await self.eye.watch(track, rtc.VideoBufferType.RGBA, self._return_picture)
 
     async def _return_sound(self, samples: NDArray[np.int16]) -> None:
@@ -201,17 +212,19 @@ class Recorder:
         self.eye = Eye()
         self.film = Film(scene.WIDTH, scene.HEIGHT)
 
-    async def take(self, track: rtc.Track) -> None:
+    async def take(self, track: rtc.Track, codec: str) -> None:
         """Keep one track of the mirror until it ends."""
         if track.kind == rtc.TrackKind.KIND_AUDIO:
+            self.ear.codec = codec
             await self.ear.listen(track)
         else:
+            self.eye.codec = codec
             await self.eye.watch(track, rtc.VideoBufferType.RGB24, self._keep)
 
-    def restart(self) -> None:
+    async def restart(self) -> None:
         """Forget what was received so far."""
-        self.ear.restart()
-        self.eye.restart()
+        await self.ear.restart()
+        await self.eye.restart()
         self.film.clear()
 
     def _keep(self, picture: NDArray[np.uint8], now: float) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from greenroom import rtc
+from greenroom.cli.demo.meter import read
 from greenroom.cli.demo.players import RATE, Ear, Eye, Speaker
 from greenroom.cli.demo.speech import compare
 
@@ -56,14 +56,14 @@ async def audio_line(way: str, ear: Ear, speaker: Speaker, words: NDArray[np.int
         faults.append(f"only {len(heard) / RATE:.1f} s of {seconds:.1f} s were heard")
     if likeness.correlation < LEAST_CORRELATION:
         faults.append(f"the sound is not what was said (likeness {likeness.correlation:.2f})")
-    figures = await _figures(ear.track, seconds)
+    reading = await read(ear.track)
     return Line(
         way=way,
-        codec=figures.codec or "opus",
+        codec=ear.codec,
         form=f"{RATE // 1000} kHz",
         rate=ear.frames / seconds,
-        bitrate=figures.bitrate,
-        loss=figures.loss,
+        bitrate=reading.bitrate_since(ear.reading),
+        loss=reading.loss_since(ear.reading),
         latency=ear.starts_at() + likeness.lag - speaker.began,
         content=f"likeness {likeness.correlation:.2f}",
         faults=tuple(faults),
@@ -85,15 +85,15 @@ async def video_line(way: str, eye: Eye, speaker: Speaker, seconds: float) -> Li
     if error > MOST_COLOUR_ERROR and eye.frames:
         faults.append(f"colours are off by {error:.0f}")
     delays = [when - speaker.shown[number] for number, when in eye.read if number in speaker.shown]
-    figures = await _figures(eye.track, seconds)
+    reading = await read(eye.track)
     span = eye.last_at - eye.first_at
     return Line(
         way=way,
-        codec=figures.codec or "?",
+        codec=eye.codec,
         form="x".join(map(str, eye.size)),
         rate=(eye.frames - 1) / span if span > 0 else 0.0,
-        bitrate=figures.bitrate,
-        loss=figures.loss,
+        bitrate=reading.bitrate_since(eye.reading),
+        loss=reading.loss_since(eye.reading),
         latency=float(np.median(delays)) if delays else 0.0,
         content=f"{readable:.0%} readable, colour ±{error:.0f}",
         faults=tuple(faults),
@@ -121,15 +121,3 @@ def table(lines: Sequence[Line]) -> Table:
             verdict + line.content,
         )
     return made
-
-
-@dataclass(frozen=True, slots=True)
-class _Figures:
-    codec: str
-    bitrate: float
-    loss: float
-
-
-async def _figures(track: rtc.Track | None, seconds: float) -> _Figures:
-    """What the transport says of a track; the recording's length is the time that its bytes took."""
-    raise NotImplementedError
