@@ -55,18 +55,12 @@ impl AudioConverter {
         in_channels: usize,
         out: &mut Vec<i16>,
     ) -> Result<(), AudioError> {
-        check_format(in_rate, in_channels)?;
         let fits = |stage: &Stage| {
             stage.in_channels == in_channels && stage.resampler.in_rate() == in_rate
         };
         if !self.stage.as_ref().is_some_and(fits) {
-            let inner = in_channels.min(self.out_channels);
-            let resampler = Resampler::new(in_rate, self.out_rate, inner, self.quality)?;
-            self.flush(out);
-            self.stage = Some(Stage {
-                in_channels,
-                resampler,
-            });
+            check_format(in_rate, in_channels)?;
+            self.switch(input, in_rate, in_channels, out)?;
         }
         if let Some(stage) = &mut self.stage {
             stage.push(input, self.out_channels, out);
@@ -74,10 +68,38 @@ impl AudioConverter {
         Ok(())
     }
 
+    /// Goes over to another format. The old stage ends and the new one begins on the level of the samples at the seam,
+    /// so that neither hears a step to silence there.
+    fn switch(
+        &mut self,
+        input: &[i16],
+        in_rate: u32,
+        in_channels: usize,
+        out: &mut Vec<i16>,
+    ) -> Result<(), AudioError> {
+        let inner = in_channels.min(self.out_channels);
+        let resampler = match &self.stage {
+            Some(stage) if stage.resampler.in_rate() == in_rate => {
+                stage.resampler.with_channels(inner)
+            }
+            _ => Resampler::new(in_rate, self.out_rate, inner, self.quality)?,
+        };
+        let mut next = Stage {
+            in_channels,
+            resampler,
+        };
+        if let Some(mut previous) = self.stage.take() {
+            previous.finish(Resampler::flush_held, self.out_channels, out);
+            next.begin_held(input);
+        }
+        self.stage = Some(next);
+        Ok(())
+    }
+
     /// Appends all that is left, as if silence followed, and starts over.
     pub fn flush(&mut self, out: &mut Vec<i16>) {
         if let Some(stage) = &mut self.stage {
-            stage.flush(self.out_channels, out);
+            stage.finish(Resampler::flush, self.out_channels, out);
         }
     }
 }
@@ -99,13 +121,28 @@ impl Stage {
         remix(&resampled, inner, out_channels, out);
     }
 
-    fn flush(&mut self, out_channels: usize, out: &mut Vec<i16>) {
+    fn begin_held(&mut self, input: &[i16]) {
+        let inner = self.resampler.channels();
+        let mut first = Vec::new();
+        if let Some(frame) = input.get(..self.in_channels) {
+            remix(frame, self.in_channels, inner, &mut first);
+        }
+        self.resampler.begin_held(&first);
+    }
+
+    /// Ends the resampler's stream in one of its ways.
+    fn finish(
+        &mut self,
+        flush: fn(&mut Resampler, &mut Vec<i16>),
+        out_channels: usize,
+        out: &mut Vec<i16>,
+    ) {
         let inner = self.resampler.channels();
         if inner == out_channels {
-            return self.resampler.flush(out);
+            return flush(&mut self.resampler, out);
         }
         let mut rest = Vec::new();
-        self.resampler.flush(&mut rest);
+        flush(&mut self.resampler, &mut rest);
         remix(&rest, inner, out_channels, out);
     }
 }

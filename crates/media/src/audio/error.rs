@@ -34,7 +34,7 @@ pub enum AudioError {
 }
 
 /// Refuses a rate or channel count that no stream can have.
-pub(super) fn check_format(sample_rate: u32, channels: usize) -> Result<(), AudioError> {
+pub fn check_format(sample_rate: u32, channels: usize) -> Result<(), AudioError> {
     if !(MIN_SAMPLE_RATE..=MAX_SAMPLE_RATE).contains(&sample_rate) {
         return Err(AudioError::SampleRate(sample_rate));
     }

@@ -110,19 +110,22 @@ fn sinc(x: f64) -> f64 {
 struct Window {
     beta: f64,
     half_width: f64,
+    peak: f64,
 }
 
 impl Window {
     fn new(attenuation: f64, half_width: f64) -> Self {
+        let beta = 0.1102 * (attenuation - 8.7);
         Self {
-            beta: 0.1102 * (attenuation - 8.7),
+            beta,
             half_width,
+            peak: bessel_i0(beta),
         }
     }
 
     fn at(&self, offset: f64) -> f64 {
         let x = offset / self.half_width;
-        bessel_i0(self.beta * (1.0 - x * x).max(0.0).sqrt()) / bessel_i0(self.beta)
+        bessel_i0(self.beta * (1.0 - x * x).max(0.0).sqrt()) / self.peak
     }
 }
 

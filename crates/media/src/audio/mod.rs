@@ -14,7 +14,7 @@ mod resample;
 mod tests;
 
 pub use convert::AudioConverter;
-pub use error::AudioError;
+pub use error::{AudioError, check_format};
 pub use level::{SILENCE_DBFS, gain_from_db, is_silent, level_dbfs, peak_dbfs};
 pub use mix::{apply_gain, mix, mix_into, saturate_into};
 pub use processing::{AudioProcessor, Processing};

@@ -1,5 +1,7 @@
 //! Streaming sample rate conversion by a polyphase filter.
 
+use std::sync::Arc;
+
 use super::error::{AudioError, check_format};
 use super::kernel::{Design, Kernel};
 
@@ -48,7 +50,7 @@ pub struct Resampler {
     in_rate: u32,
     out_rate: u32,
     /// `None` when the rates are equal: then samples pass untouched.
-    kernel: Option<Kernel>,
+    kernel: Option<Arc<Kernel>>,
     /// `out_rate / in_rate` in lowest terms.
     up: u32,
     down: u32,
@@ -80,7 +82,7 @@ impl Resampler {
         let mut resampler = Self {
             in_rate,
             out_rate,
-            kernel: (up != down).then(|| Kernel::new(up, down, quality.design())),
+            kernel: (up != down).then(|| Arc::new(Kernel::new(up, down, quality.design()))),
             up,
             down,
             planes: vec![Vec::new(); channels],
@@ -92,6 +94,17 @@ impl Resampler {
         };
         resampler.reset();
         Ok(resampler)
+    }
+
+    /// A resampler between the same rates for another number of channels, which has seen nothing yet.
+    pub(super) fn with_channels(&self, channels: usize) -> Self {
+        let mut other = Self {
+            kernel: self.kernel.clone(),
+            planes: vec![Vec::new(); channels],
+            ..*self
+        };
+        other.reset();
+        other
     }
 
     /// Input rate in Hz.
@@ -148,11 +161,28 @@ impl Resampler {
 
     /// Appends all that is left, as if silence followed, and starts over. An incomplete frame is dropped.
     pub fn flush(&mut self, out: &mut Vec<i16>) {
+        self.finish(|_| 0.0, out);
+    }
+
+    /// Like [`flush`](Self::flush), but as if the last frame went on for ever: no edge where something else follows.
+    pub(super) fn flush_held(&mut self, out: &mut Vec<i16>) {
+        self.finish(|plane| plane.last().copied().unwrap_or(0.0), out);
+    }
+
+    /// Begins as if the first frame of `input` had been there for ever, instead of silence.
+    pub(super) fn begin_held(&mut self, input: &[i16]) {
+        for (plane, &sample) in self.planes.iter_mut().zip(input) {
+            plane.fill(f32::from(sample));
+        }
+    }
+
+    fn finish(&mut self, next: impl Fn(&[f32]) -> f32, out: &mut Vec<i16>) {
         let total = frames_out(self.taken, self.up, self.down);
         let (taken, lookahead) = (self.stored_frames(), self.delay());
         for plane in &mut self.planes {
             plane.truncate(taken);
-            plane.resize(taken + lookahead, 0.0);
+            let padding = next(plane);
+            plane.resize(taken + lookahead, padding);
         }
         self.emit(total, out);
         self.reset();
@@ -180,7 +210,7 @@ impl Resampler {
     /// Appends every output whose filter is covered by input, up to `total` since the start.
     fn emit(&mut self, total: u64, out: &mut Vec<i16>) {
         let (stored, channels) = (self.stored_frames(), self.channels());
-        let taps = self.kernel.as_ref().map_or(1, Kernel::taps);
+        let taps = self.kernel.as_ref().map_or(1, |kernel| kernel.taps());
         let starts = (stored + 1).saturating_sub(self.index + taps) as u64;
         let reach = (starts * u64::from(self.up)).saturating_sub(u64::from(self.phase));
         let count = reach

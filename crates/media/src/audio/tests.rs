@@ -284,6 +284,34 @@ fn converter_follows_a_changing_input() {
 }
 
 #[test]
+fn a_change_of_format_makes_no_click() {
+    let seconds = |n: usize| n as f64 / 48_000.0;
+    for (first, second) in [(48_000, 16_000), (16_000, 44_100), (24_000, 24_000)] {
+        // The tone goes on over the seam, where it is at its highest.
+        let tone = |rate: u32, from: f64| -> Vec<i16> {
+            (0..rate as usize / 10)
+                .map(|n| {
+                    (10_000.0 * (TAU * 205.0 * (from + n as f64 / f64::from(rate))).cos()).round()
+                        as i16
+                })
+                .collect()
+        };
+        let mut stereo = Vec::new();
+        remix(&tone(second, 0.1), 1, 2, &mut stereo);
+        let mut converter = AudioConverter::new(48_000, 1, Quality::Medium).unwrap();
+        let mut out = Vec::new();
+        converter
+            .push(&tone(first, 0.0), first, 1, &mut out)
+            .unwrap();
+        converter.push(&stereo, second, 2, &mut out).unwrap();
+        let error = (1_000..8_000)
+            .map(|n| (f64::from(out[n]) - 10_000.0 * (TAU * 205.0 * seconds(n)).cos()).abs())
+            .fold(0.0, f64::max);
+        assert!(error < 500.0, "{first} -> {second}: off by {error:.0}");
+    }
+}
+
+#[test]
 fn levels_are_relative_to_full_scale() {
     assert!((level_dbfs(&sine(1_000.0, 48_000, 48_000, 32_767.0)) + 3.01).abs() < 0.01);
     assert!(level_dbfs(&[i16::MIN; 100]).abs() < 1e-6);
