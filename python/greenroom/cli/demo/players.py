@@ -75,7 +75,7 @@ class Ear:
     track: rtc.Track | None = None
     codec: str = ""
     #: The transport's counters when the recording began.
-    reading: Reading = Reading()
+    reading: Reading = field(default_factory=Reading)
     frames: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _pieces: list[NDArray[np.int16]] = field(default_factory=list)
@@ -119,7 +119,7 @@ class Eye:
     track: rtc.Track | None = None
     codec: str = ""
     #: The transport's counters when the recording began.
-    reading: Reading = Reading()
+    reading: Reading = field(default_factory=Reading)
     frames: int = 0
     #: Set when the first picture whose number can be read is there.
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
