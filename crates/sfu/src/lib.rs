@@ -13,7 +13,13 @@
 //! * **Layers** change at a key frame of the new one only; a layer that ceases to arrive is given up at once.
 #![cfg_attr(
     not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::panic)
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        clippy::panic
+    )
 )]
 
 mod allocation;

@@ -12,8 +12,9 @@ use crate::subscription::{Subscription, instant};
 use crate::timers::{Timer, Timers};
 use crate::track::{Context, Track, next_multiple};
 use crate::types::{
-    Error, Event, Forward, Layer, LayerStatistics, MAX_LAYERS, MAX_SUBSCRIBERS, MAX_TRACKS, MAX_TRACKS_PER_PUBLISHER, Packet,
-    PeerId, Speaker, Statistics, SubscriberCodecs, SubscriptionSettings, TrackConfig, TrackId,
+    Error, Event, Forward, Layer, LayerStatistics, MAX_LAYERS, MAX_SUBSCRIBERS, MAX_TRACKS,
+    MAX_TRACKS_PER_PUBLISHER, Packet, PeerId, Speaker, Statistics, SubscriberCodecs,
+    SubscriptionSettings, TrackConfig, TrackId,
 };
 
 /// Time between two looks at a limited subscriber's share.
@@ -93,16 +94,22 @@ impl Room {
     /// Removes a track and its subscriptions. An unknown one is ignored.
     pub fn remove_track(&mut self, now: Instant, track: TrackId) {
         self.advance(now);
-        let Some(removed) = self.tracks.remove(&track) else { return };
+        let Some(removed) = self.tracks.remove(&track) else {
+            return;
+        };
         if let Some(publisher) = self.publishers.get_mut(&removed.publisher) {
             publisher.tracks -= 1;
             if publisher.tracks == 0 {
                 self.publishers.remove(&removed.publisher);
             }
         }
-        if let Some(farewell) = removed.loudness.and_then(|loudness| loudness.farewell(track)) {
+        if let Some(farewell) = removed
+            .loudness
+            .and_then(|loudness| loudness.farewell(track))
+        {
             self.farewells.push(farewell);
-            self.timers.arm_if_idle(Timer::Speakers, next_multiple(self.now, INTERVAL));
+            self.timers
+                .arm_if_idle(Timer::Speakers, next_multiple(self.now, INTERVAL));
         }
         for subscription in &removed.subscriptions {
             self.forget_subscription(track, subscription.subscriber);
@@ -111,12 +118,20 @@ impl Room {
 
     /// Removes what a peer publishes and what it subscribes to.
     pub fn remove_peer(&mut self, now: Instant, peer: PeerId) {
-        let published: Vec<TrackId> =
-            self.tracks.values().filter(|track| track.publisher == peer).map(|track| track.id).collect();
+        let published: Vec<TrackId> = self
+            .tracks
+            .values()
+            .filter(|track| track.publisher == peer)
+            .map(|track| track.id)
+            .collect();
         for track in published {
             self.remove_track(now, track);
         }
-        let subscribed = self.subscribers.get(&peer).map(|subscriber| subscriber.tracks.clone()).unwrap_or_default();
+        let subscribed = self
+            .subscribers
+            .get(&peer)
+            .map(|subscriber| subscriber.tracks.clone())
+            .unwrap_or_default();
         for track in subscribed {
             self.unsubscribe(now, track, peer);
         }
@@ -167,7 +182,11 @@ impl Room {
         let ticks = self.draw() & 0xffff_ffff;
         let subscription = Subscription::new(subscriber, codecs, seq, ticks);
         self.statistics.subscriptions += 1;
-        self.subscribers.entry(subscriber).or_default().tracks.push(track);
+        self.subscribers
+            .entry(subscriber)
+            .or_default()
+            .tracks
+            .push(track);
         self.with_track(now, track, |track, ctx| track.subscribe(ctx, subscription));
         self.allocate_for(subscriber);
         Ok(())
@@ -176,21 +195,39 @@ impl Room {
     /// Sends a track to a subscriber no more.
     pub fn unsubscribe(&mut self, now: Instant, track: TrackId, subscriber: PeerId) {
         self.advance(now);
-        let Some(state) = self.tracks.get_mut(&track) else { return };
-        let Some(index) = state.find(subscriber) else { return };
+        let Some(state) = self.tracks.get_mut(&track) else {
+            return;
+        };
+        let Some(index) = state.find(subscriber) else {
+            return;
+        };
         state.subscriptions.swap_remove(index);
         self.forget_subscription(track, subscriber);
         self.allocate_for(subscriber);
     }
 
     /// What a subscriber wants of a track.
-    pub fn set_subscription(&mut self, now: Instant, track: TrackId, subscriber: PeerId, settings: SubscriptionSettings) {
-        self.with_subscription(now, track, subscriber, |track, ctx, index| track.set_settings(ctx, index, settings));
+    pub fn set_subscription(
+        &mut self,
+        now: Instant,
+        track: TrackId,
+        subscriber: PeerId,
+        settings: SubscriptionSettings,
+    ) {
+        self.with_subscription(now, track, subscriber, |track, ctx, index| {
+            track.set_settings(ctx, index, settings)
+        });
         self.allocate_for(subscriber);
     }
 
     /// The codecs that a subscription has after a negotiation.
-    pub fn set_codecs(&mut self, now: Instant, track: TrackId, subscriber: PeerId, codecs: SubscriberCodecs) {
+    pub fn set_codecs(
+        &mut self,
+        now: Instant,
+        track: TrackId,
+        subscriber: PeerId,
+        codecs: SubscriberCodecs,
+    ) {
         self.with_subscription(now, track, subscriber, |track, _, index| {
             if let Some(subscription) = track.subscriptions.get_mut(index) {
                 subscription.codecs = codecs;
@@ -203,7 +240,13 @@ impl Room {
         self.advance(now);
         let Some(state) = self.subscribers.get_mut(&subscriber) else {
             if bandwidth.is_some() {
-                self.subscribers.insert(subscriber, Subscriber { bandwidth, tracks: Vec::new() });
+                self.subscribers.insert(
+                    subscriber,
+                    Subscriber {
+                        bandwidth,
+                        tracks: Vec::new(),
+                    },
+                );
             }
             return;
         };
@@ -222,7 +265,9 @@ impl Room {
 
     /// A subscriber asks for a key frame.
     pub fn handle_keyframe_request(&mut self, now: Instant, track: TrackId, subscriber: PeerId) {
-        self.with_subscription(now, track, subscriber, |track, ctx, index| track.handle_keyframe_request(ctx, index));
+        self.with_subscription(now, track, subscriber, |track, ctx, index| {
+            track.handle_keyframe_request(ctx, index)
+        });
     }
 
     /// A publisher's packet of one layer of a track; what is to be sent goes to `out`.
@@ -237,7 +282,9 @@ impl Room {
         self.advance(now);
         self.statistics.packets_in += 1;
         let state = self.tracks.get_mut(&track).filter(|_| packet.seq < MAX_SEQ);
-        let publisher = state.as_ref().and_then(|state| self.publishers.get_mut(&state.publisher));
+        let publisher = state
+            .as_ref()
+            .and_then(|state| self.publishers.get_mut(&state.publisher));
         let (Some(state), Some(publisher)) = (state, publisher) else {
             self.statistics.packets_refused += 1;
             return;
@@ -283,7 +330,10 @@ impl Room {
 
     /// Counters.
     pub fn statistics(&self) -> Statistics {
-        Statistics { tracks: self.tracks.len(), ..self.statistics }
+        Statistics {
+            tracks: self.tracks.len(),
+            ..self.statistics
+        }
     }
 
     /// How a layer arrives.
@@ -300,7 +350,10 @@ impl Room {
 
     fn advance(&mut self, now: Instant) {
         let now = now.saturating_duration_since(self.origin);
-        self.now = self.now.max(Micros::try_from(now.min(Duration::from_secs(1 << 40)).as_micros()).unwrap_or(Micros::MAX));
+        self.now = self.now.max(
+            Micros::try_from(now.min(Duration::from_secs(1 << 40)).as_micros())
+                .unwrap_or(Micros::MAX),
+        );
     }
 
     /// SplitMix64.
@@ -312,9 +365,16 @@ impl Room {
         bits ^ (bits >> 31)
     }
 
-    fn with_track(&mut self, now: Instant, track: TrackId, act: impl FnOnce(&mut Track, &mut Context<'_>)) {
+    fn with_track(
+        &mut self,
+        now: Instant,
+        track: TrackId,
+        act: impl FnOnce(&mut Track, &mut Context<'_>),
+    ) {
         self.advance(now);
-        let Some(state) = self.tracks.get_mut(&track) else { return };
+        let Some(state) = self.tracks.get_mut(&track) else {
+            return;
+        };
         let mut ctx = Context {
             now: self.now,
             origin: self.origin,
@@ -366,7 +426,9 @@ impl Room {
         let mut changes = std::mem::take(&mut self.farewells);
         let mut idle = true;
         for track in self.tracks.values_mut() {
-            let Some(loudness) = &mut track.loudness else { continue };
+            let Some(loudness) = &mut track.loudness else {
+                continue;
+            };
             changes.extend(loudness.change(self.now, track.id));
             idle &= loudness.is_idle();
         }
@@ -375,13 +437,18 @@ impl Room {
             self.events.push_back(Event::Speakers(changes));
         }
         if !idle {
-            self.timers.arm(Timer::Speakers, next_multiple(self.now, INTERVAL));
+            self.timers
+                .arm(Timer::Speakers, next_multiple(self.now, INTERVAL));
         }
     }
 
     fn allocate_all(&mut self) {
-        let limited: Vec<PeerId> =
-            self.subscribers.iter().filter(|(_, state)| state.bandwidth.is_some()).map(|(&peer, _)| peer).collect();
+        let limited: Vec<PeerId> = self
+            .subscribers
+            .iter()
+            .filter(|(_, state)| state.bandwidth.is_some())
+            .map(|(&peer, _)| peer)
+            .collect();
         for peer in limited {
             self.allocate_for(peer);
         }
@@ -389,13 +456,21 @@ impl Room {
 
     /// Shares out what a subscriber can receive.
     fn allocate_for(&mut self, subscriber: PeerId) {
-        let Some(state) = self.subscribers.get(&subscriber) else { return };
-        let Some(mut budget) = state.bandwidth else { return };
+        let Some(state) = self.subscribers.get(&subscriber) else {
+            return;
+        };
+        let Some(mut budget) = state.bandwidth else {
+            return;
+        };
         let mut demands = Vec::new();
         let mut places = Vec::new();
         for id in &state.tracks {
-            let Some(track) = self.tracks.get(id) else { continue };
-            let Some(index) = track.find(subscriber) else { continue };
+            let Some(track) = self.tracks.get(id) else {
+                continue;
+            };
+            let Some(index) = track.find(subscriber) else {
+                continue;
+            };
             if track.kind == Kind::Audio {
                 let bitrate = track.layers.first().map_or(0, |layer| layer.rate.bitrate());
                 budget = budget.saturating_sub(if track.muted { 0 } else { bitrate });
@@ -410,7 +485,8 @@ impl Room {
                 track.set_allocation(ctx, index, rank.unwrap_or(usize::MAX), rank.is_none());
             });
         }
-        self.timers.arm_if_idle(Timer::Allocation, self.now + ALLOCATION);
+        self.timers
+            .arm_if_idle(Timer::Allocation, self.now + ALLOCATION);
     }
 }
 
@@ -423,12 +499,27 @@ impl Track {
         }
         let mut live: Vec<_> = self.layers.iter().filter(|layer| layer.live).collect();
         live.sort_by_key(|layer| layer.rank);
-        let within = live.iter().filter(|layer| layer.config.quality <= subscription.settings.quality).count().max(1);
-        let steps = live.iter().take(within).map(|layer| Step { rank: layer.rank, bitrate: layer.rate.bitrate() });
+        let within = live
+            .iter()
+            .filter(|layer| layer.config.quality <= subscription.settings.quality)
+            .count()
+            .max(1);
+        let steps = live.iter().take(within).map(|layer| Step {
+            rank: layer.rank,
+            bitrate: layer.rate.bitrate(),
+        });
         let steps: Vec<Step> = steps.collect();
-        let current = subscription.layer.or(subscription.target).and_then(|index| self.layers.get(index)).map(|layer| layer.rank);
+        let current = subscription
+            .layer
+            .or(subscription.target)
+            .and_then(|index| self.layers.get(index))
+            .map(|layer| layer.rank);
         let current = current.filter(|_| !subscription.starved);
-        (!steps.is_empty()).then_some(Demand { priority: self.priority, steps, current })
+        (!steps.is_empty()).then_some(Demand {
+            priority: self.priority,
+            steps,
+            current,
+        })
     }
 }
 
@@ -437,7 +528,12 @@ fn check_layers(layers: &[Layer]) -> Result<(), Error> {
         return Err(Error::TooManyLayers);
     }
     for (index, layer) in layers.iter().enumerate() {
-        if layer.quality > 2 || layers.iter().take(index).any(|other| other.rid == layer.rid) {
+        if layer.quality > 2
+            || layers
+                .iter()
+                .take(index)
+                .any(|other| other.rid == layer.rid)
+        {
             return Err(Error::InvalidLayer(layer.rid.clone()));
         }
     }

@@ -6,8 +6,8 @@ use greenroom_media::rtp::vp8;
 
 use crate::clock::{Micros, low32, scale};
 use crate::layer::{Arrival, Source};
-use crate::recent::MAX_AGE;
 use crate::mapping::{Mapping, Offsets, difference, successor};
+use crate::recent::MAX_AGE;
 use crate::types::{Codec, PeerId, SubscriberCodecs, SubscriptionSettings};
 
 /// A new source's media time is trusted over the time that has passed, unless they differ by more than this.
@@ -80,7 +80,12 @@ struct Last {
 
 impl Subscription {
     /// A subscription that sends its first packet as `seq` at about `ticks`.
-    pub(crate) fn new(subscriber: PeerId, codecs: SubscriberCodecs, seq: u64, ticks: u64) -> Subscription {
+    pub(crate) fn new(
+        subscriber: PeerId,
+        codecs: SubscriberCodecs,
+        seq: u64,
+        ticks: u64,
+    ) -> Subscription {
         Subscription {
             subscriber,
             codecs,
@@ -118,7 +123,11 @@ impl Subscription {
 
     /// How old a key frame it may be started with.
     pub(crate) fn replay_age(&self) -> Micros {
-        if self.layer.is_none() { MAX_AGE } else { MAX_SWITCH_AGE }
+        if self.layer.is_none() {
+            MAX_AGE
+        } else {
+            MAX_SWITCH_AGE
+        }
     }
 
     /// Nothing more is sent until [`Self::begin`].
@@ -130,7 +139,10 @@ impl Subscription {
 
     /// Plans the silence that follows interrupted sound.
     pub(crate) fn plan_silence(&mut self) -> bool {
-        if self.last.is_some_and(|last| matches!(last.codec, Codec::Opus | Codec::Red)) {
+        let opus = self
+            .last
+            .is_some_and(|last| matches!(last.codec, Codec::Opus | Codec::Red));
+        if opus && self.codecs.accepts(Codec::Opus) {
             self.silence = SILENCE;
         }
         self.silence > 0
@@ -142,7 +154,8 @@ impl Subscription {
         self.tick_offset = arrival.ticks.wrapping_sub(ticks);
         let published = arrival.info.vp8.map(|descriptor| descriptor.ids());
         let ids = published.map_or(vp8::Ids::default(), |ids| {
-            self.ids.map_or(vp8::Ids::default(), |last| difference(ids, successor(last)))
+            self.ids
+                .map_or(vp8::Ids::default(), |last| difference(ids, successor(last)))
         });
         let seq = arrival.seq.wrapping_sub(self.next_seq);
         self.mapping.restart(arrival.seq, Offsets { seq, ids });
@@ -170,6 +183,13 @@ impl Subscription {
         let same_frame = self.frame == Some(arrival.ticks);
         if self.is_above_temporal(arrival, same_frame) {
             self.mapping.drop_packet(arrival.seq, same_frame);
+            let picture = arrival
+                .info
+                .vp8
+                .and_then(|descriptor| descriptor.picture_id);
+            if let Some(picture) = picture.filter(|_| !same_frame) {
+                self.mapping.drop_picture(picture.value);
+            }
             return None;
         }
         let offsets = self.mapping.offsets();
@@ -194,12 +214,19 @@ impl Subscription {
         let last = self.last.as_mut().filter(|_| self.silence > 0)?;
         self.silence -= 1;
         last.ticks = last.ticks.wrapping_add(SILENCE_TICKS);
-        last.capture = now.min(last.capture + scale(SILENCE_TICKS.cast_signed(), 1_000_000, 48_000));
+        last.capture =
+            now.min(last.capture + scale(SILENCE_TICKS.cast_signed(), 1_000_000, 48_000));
         last.sent = now;
         last.origin = None;
         let seq = self.next_seq;
         self.next_seq += 1;
-        Some(Stamp { seq, timestamp: low32(last.ticks), capture: last.capture, vp8: None, filler: false })
+        Some(Stamp {
+            seq,
+            timestamp: low32(last.ticks),
+            capture: last.capture,
+            vp8: None,
+            filler: false,
+        })
     }
 
     fn accept_late(&self, arrival: &Arrival<'_>) -> Option<Stamp> {
@@ -208,9 +235,14 @@ impl Subscription {
         }
         let offsets = self.mapping.find(arrival.seq)?;
         let mut stamp = self.stamp(arrival, offsets);
-        let picture = arrival.info.vp8.and_then(|descriptor| descriptor.picture_id);
+        let picture = arrival
+            .info
+            .vp8
+            .and_then(|descriptor| descriptor.picture_id);
         // Packets of a frame whose other packets were dropped are of no use, but their place was kept.
-        if arrival.payload.is_empty() || picture.is_some_and(|picture| self.mapping.is_dropped(picture.value)) {
+        if arrival.payload.is_empty()
+            || picture.is_some_and(|picture| self.mapping.is_dropped(picture.value))
+        {
             stamp.filler = true;
             stamp.vp8 = None;
         }
@@ -222,7 +254,10 @@ impl Subscription {
             seq: offsets.seq(arrival.seq),
             timestamp: low32(arrival.ticks.wrapping_sub(self.tick_offset)),
             capture: arrival.capture,
-            vp8: arrival.info.vp8.map(|descriptor| offsets.ids(descriptor.ids())),
+            vp8: arrival
+                .info
+                .vp8
+                .map(|descriptor| offsets.ids(descriptor.ids())),
             filler: false,
         }
     }
@@ -241,7 +276,9 @@ impl Subscription {
         }
         self.frame = Some(arrival.ticks);
         self.frame_dropped = false;
-        let (Some(temporal), Some(descriptor)) = (arrival.info.temporal, arrival.info.vp8) else { return false };
+        let Some(temporal) = arrival.info.temporal.filter(|_| arrival.info.vp8.is_some()) else {
+            return false;
+        };
         self.temporal = self.temporal.min(self.max_temporal);
         if arrival.info.key_frame {
             self.temporal = self.max_temporal;
@@ -249,19 +286,20 @@ impl Subscription {
             self.temporal = self.temporal.max(temporal);
         }
         self.frame_dropped = temporal > self.temporal;
-        if let Some(picture) = descriptor.picture_id.filter(|_| self.frame_dropped) {
-            self.mapping.drop_picture(picture.value);
-        }
         self.frame_dropped
     }
 
     /// The forwarded ticks of the first packet of a source: as much after the last packet as it was captured after
     /// that, and always after it.
     fn next_ticks(&self, now: Micros, arrival: &Arrival<'_>) -> u64 {
-        let Some(last) = self.last else { return self.first_ticks };
+        let Some(last) = self.last else {
+            return self.first_ticks;
+        };
         let rate = i64::from(arrival.codec.clock_rate());
         let passed = now - last.sent;
-        let same = last.origin.filter(|&(layer, source, _)| layer == arrival.layer && source == arrival.source);
+        let same = last
+            .origin
+            .filter(|&(layer, source, _)| layer == arrival.layer && source == arrival.source);
         let (advance, captured) = match same {
             Some((_, _, ticks)) => {
                 let advance = arrival.ticks.wrapping_sub(ticks).cast_signed();
@@ -272,9 +310,17 @@ impl Subscription {
                 (scale(captured, rate, 1_000_000), captured)
             }
         };
-        let tolerance = if self.interrupted { MAX_PAUSE_DRIFT } else { MAX_DRIFT };
+        let tolerance = if self.interrupted {
+            MAX_PAUSE_DRIFT
+        } else {
+            MAX_DRIFT
+        };
         let trusted = captured.saturating_sub(passed).saturating_abs() <= tolerance;
-        let advance = if trusted { advance } else { scale(passed, rate, 1_000_000) };
+        let advance = if trusted {
+            advance
+        } else {
+            scale(passed, rate, 1_000_000)
+        };
         last.ticks.wrapping_add_signed(advance.max(1))
     }
 }
@@ -282,5 +328,9 @@ impl Subscription {
 /// `at` microseconds after `origin`.
 pub(crate) fn instant(origin: Instant, at: Micros) -> Instant {
     let distance = std::time::Duration::from_micros(at.unsigned_abs());
-    if at < 0 { origin.checked_sub(distance).unwrap_or(origin) } else { origin.checked_add(distance).unwrap_or(origin) }
+    if at < 0 {
+        origin.checked_sub(distance).unwrap_or(origin)
+    } else {
+        origin.checked_add(distance).unwrap_or(origin)
+    }
 }

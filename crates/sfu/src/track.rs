@@ -7,14 +7,14 @@ use std::time::Instant;
 use greenroom_media::rtp::{Codec, Kind};
 
 use crate::clock::{Micros, PublisherClock};
-use crate::layer::{Arrival, Layer, Received};
+use crate::layer::{Arrival, Layer, Received, is_other_stream};
 use crate::recent;
 use crate::speakers::{INTERVAL, Loudness};
 use crate::subscription::{Stamp, Subscription, instant};
 use crate::timers::{Timer, Timers};
 use crate::types::{
-    Event, Forward, Layer as LayerConfig, MAX_LAYERS, Origin, Packet, PeerId, Statistics, SubscriptionSettings, TrackConfig,
-    TrackId,
+    Event, Forward, Layer as LayerConfig, MAX_LAYERS, Origin, Packet, PeerId, Statistics,
+    SubscriptionSettings, TrackConfig, TrackId,
 };
 
 /// Time between two looks at which layers still arrive.
@@ -62,9 +62,21 @@ const SILENT_OPUS: [u8; 3] = [0xf8, 0xff, 0xfe];
 impl Track {
     /// A track that nothing has arrived of.
     pub(crate) fn new(id: TrackId, config: TrackConfig) -> Track {
-        let mut layers: Vec<Layer> = config.layers.into_iter().map(|layer| Layer::new(layer, 0)).collect();
+        let mut layers: Vec<Layer> = config
+            .layers
+            .into_iter()
+            .map(|layer| Layer::new(layer, 0))
+            .collect();
         if layers.is_empty() {
-            layers.push(Layer::new(LayerConfig { rid: String::new(), quality: 2, width: 0, height: 0 }, 0));
+            layers.push(Layer::new(
+                LayerConfig {
+                    rid: String::new(),
+                    quality: 2,
+                    width: 0,
+                    height: 0,
+                },
+                0,
+            ));
         }
         let mut track = Track {
             id,
@@ -89,7 +101,11 @@ impl Track {
     /// Takes new dimensions and qualities for layers it has, by rid.
     pub(crate) fn set_layers(&mut self, ctx: &mut Context<'_>, layers: Vec<LayerConfig>) {
         for config in layers {
-            if let Some(layer) = self.layers.iter_mut().find(|layer| layer.config.rid == config.rid) {
+            if let Some(layer) = self
+                .layers
+                .iter_mut()
+                .find(|layer| layer.config.rid == config.rid)
+            {
                 layer.config = config;
             }
         }
@@ -138,9 +154,15 @@ impl Track {
         if !state.live {
             self.revive(ctx, layer);
         }
-        if self.codec != Some(packet.codec) {
+        if self
+            .codec
+            .is_none_or(|codec| is_other_stream(codec, packet.codec))
+        {
             self.codec = Some(packet.codec);
-            ctx.events.push_back(Event::FirstPacket { track: self.id, codec: packet.codec });
+            ctx.events.push_back(Event::FirstPacket {
+                track: self.id,
+                codec: packet.codec,
+            });
         }
         match self.kind {
             Kind::Audio => {
@@ -168,7 +190,8 @@ impl Track {
         if muted {
             if let Some(loudness) = &mut self.loudness {
                 loudness.reset();
-                ctx.timers.arm_if_idle(Timer::Speakers, next_multiple(ctx.now, INTERVAL));
+                ctx.timers
+                    .arm_if_idle(Timer::Speakers, next_multiple(ctx.now, INTERVAL));
             }
             for layer in 0..self.layers.len() {
                 self.kill(ctx, layer);
@@ -180,8 +203,15 @@ impl Track {
     }
 
     /// What a subscriber asks for.
-    pub(crate) fn set_settings(&mut self, ctx: &mut Context<'_>, index: usize, settings: SubscriptionSettings) {
-        let Some(subscription) = self.subscriptions.get_mut(index) else { return };
+    pub(crate) fn set_settings(
+        &mut self,
+        ctx: &mut Context<'_>,
+        index: usize,
+        settings: SubscriptionSettings,
+    ) {
+        let Some(subscription) = self.subscriptions.get_mut(index) else {
+            return;
+        };
         subscription.settings = settings;
         self.limit_frame_rates();
         self.update_flow(ctx, index);
@@ -189,14 +219,26 @@ impl Track {
     }
 
     /// What a subscriber's bandwidth allows.
-    pub(crate) fn set_allocation(&mut self, ctx: &mut Context<'_>, index: usize, max_rank: usize, starved: bool) {
-        let Some(subscription) = self.subscriptions.get_mut(index) else { return };
+    pub(crate) fn set_allocation(
+        &mut self,
+        ctx: &mut Context<'_>,
+        index: usize,
+        max_rank: usize,
+        starved: bool,
+    ) {
+        let Some(subscription) = self.subscriptions.get_mut(index) else {
+            return;
+        };
         let changed = subscription.starved != starved;
         subscription.max_rank = max_rank;
         subscription.starved = starved;
         if changed {
             let subscriber = subscription.subscriber;
-            ctx.events.push_back(Event::StreamState { subscriber, track: self.id, paused: starved });
+            ctx.events.push_back(Event::StreamState {
+                subscriber,
+                track: self.id,
+                paused: starved,
+            });
             self.update_flow(ctx, index);
         }
         self.retarget(ctx, index);
@@ -212,12 +254,20 @@ impl Track {
 
     /// The index of a subscription.
     pub(crate) fn find(&self, subscriber: PeerId) -> Option<usize> {
-        self.subscriptions.iter().position(|subscription| subscription.subscriber == subscriber)
+        self.subscriptions
+            .iter()
+            .position(|subscription| subscription.subscriber == subscriber)
     }
 
     /// A subscriber lost its picture.
     pub(crate) fn handle_keyframe_request(&mut self, ctx: &mut Context<'_>, index: usize) {
-        let Some(subscription) = self.subscriptions.get(index).filter(|subscription| subscription.flowing) else { return };
+        let Some(subscription) = self
+            .subscriptions
+            .get(index)
+            .filter(|subscription| subscription.flowing)
+        else {
+            return;
+        };
         if let Some(layer) = subscription.layer.or(subscription.target) {
             self.request_keyframe(ctx, layer);
         }
@@ -226,11 +276,19 @@ impl Track {
     /// [`Timer::Keyframes`].
     pub(crate) fn retry_keyframes(&mut self, ctx: &mut Context<'_>) {
         for index in 0..self.layers.len() {
-            let needed = self.subscriptions.iter().any(|subscription| self.waits(subscription, index));
-            let Some(layer) = self.layers.get_mut(index) else { continue };
+            let needed = self
+                .subscriptions
+                .iter()
+                .any(|subscription| self.waits(subscription, index));
+            let Some(layer) = self.layers.get_mut(index) else {
+                continue;
+            };
             if layer.keyframes.retry(ctx.now, needed) {
                 ctx.statistics.keyframe_requests += 1;
-                ctx.events.push_back(Event::RequestKeyframe { track: self.id, layer: index });
+                ctx.events.push_back(Event::RequestKeyframe {
+                    track: self.id,
+                    layer: index,
+                });
             }
             if let Some(due) = layer.keyframes.due() {
                 ctx.timers.arm(Timer::Keyframes, due);
@@ -246,13 +304,20 @@ impl Track {
         let total: u64 = self.layers.iter().map(|layer| layer.frames).sum();
         let mut arriving = false;
         for index in 0..self.layers.len() {
-            let (Some(layer), Some(mark)) = (self.layers.get(index), self.frames_elsewhere.get_mut(index)) else { continue };
+            let (Some(layer), Some(mark)) =
+                (self.layers.get(index), self.frames_elsewhere.get_mut(index))
+            else {
+                continue;
+            };
             let elsewhere = total - layer.frames;
             let silent = layer.last.map_or(Micros::MAX, |last| ctx.now - last);
             if silent < LIVENESS {
                 arriving = true;
                 *mark = elsewhere;
-            } else if layer.live && silent >= DEAD_AFTER && elsewhere.saturating_sub(*mark) >= DEAD_FRAMES {
+            } else if layer.live
+                && silent >= DEAD_AFTER
+                && elsewhere.saturating_sub(*mark) >= DEAD_FRAMES
+            {
                 self.kill(ctx, index);
                 self.retarget_all(ctx);
             }
@@ -263,11 +328,17 @@ impl Track {
     }
 
     /// [`Timer::Silence`].
-    pub(crate) fn send_silence(&mut self, ctx: &mut Context<'_>, out: &mut impl FnMut(Forward<'_>)) {
+    pub(crate) fn send_silence(
+        &mut self,
+        ctx: &mut Context<'_>,
+        out: &mut impl FnMut(Forward<'_>),
+    ) {
         let silence = Arc::clone(&self.silence);
         let mut more = false;
         for subscription in &mut self.subscriptions {
-            let Some(stamp) = subscription.accept_silence(ctx.now) else { continue };
+            let Some(stamp) = subscription.accept_silence(ctx.now) else {
+                continue;
+            };
             more |= subscription.silence > 0;
             ctx.statistics.packets_out += 1;
             out(Forward {
@@ -286,7 +357,8 @@ impl Track {
             });
         }
         if more {
-            ctx.timers.arm_if_idle(Timer::Silence, ctx.now + SILENCE_INTERVAL);
+            ctx.timers
+                .arm_if_idle(Timer::Silence, ctx.now + SILENCE_INTERVAL);
         }
     }
 
@@ -295,10 +367,15 @@ impl Track {
         if self.kind == Kind::Audio {
             return;
         }
-        let Some(layer) = self.layers.get_mut(index) else { return };
+        let Some(layer) = self.layers.get_mut(index) else {
+            return;
+        };
         if layer.keyframes.request(ctx.now) {
             ctx.statistics.keyframe_requests += 1;
-            ctx.events.push_back(Event::RequestKeyframe { track: self.id, layer: index });
+            ctx.events.push_back(Event::RequestKeyframe {
+                track: self.id,
+                layer: index,
+            });
         }
         if let Some(due) = layer.keyframes.due() {
             ctx.timers.arm(Timer::Keyframes, due);
@@ -307,9 +384,15 @@ impl Track {
 
     /// Whether `subscription` can do nothing with layer `index`, its target, before a key frame comes.
     pub(crate) fn waits(&self, subscription: &Subscription, index: usize) -> bool {
+        let Some(layer) = self.layers.get(index) else {
+            return false;
+        };
         subscription.flowing
             && subscription.target == Some(index)
-            && self.layers.get(index).is_some_and(|layer| !subscription.is_on(index, layer.source))
+            && !subscription.is_on(index, layer.source)
+            && layer
+                .codec
+                .is_none_or(|codec| subscription.codecs.accepts(codec))
     }
 
     /// Takes the flag that some subscription can start from a history.
@@ -319,7 +402,9 @@ impl Track {
 
     /// Stops or restarts one subscription, as mute, pause and starvation have it.
     fn update_flow(&mut self, ctx: &mut Context<'_>, index: usize) {
-        let Some(subscription) = self.subscriptions.get_mut(index) else { return };
+        let Some(subscription) = self.subscriptions.get_mut(index) else {
+            return;
+        };
         let flowing = !(self.muted || subscription.settings.paused || subscription.starved);
         if subscription.flowing == flowing {
             return;
@@ -336,25 +421,44 @@ impl Track {
         }
         if had_layer {
             let subscriber = subscription.subscriber;
-            ctx.events.push_back(Event::LayerChanged { subscriber, track: self.id, layer: None });
+            ctx.events.push_back(Event::LayerChanged {
+                subscriber,
+                track: self.id,
+                layer: None,
+            });
+        }
+    }
+
+    /// Chooses the layer for one subscription and gets it going there.
+    fn retarget(&mut self, ctx: &mut Context<'_>, index: usize) {
+        if self.choose_target(index) {
+            self.start(ctx, index);
         }
     }
 
     /// Chooses the layer for one subscription: the best that arrives within its limits, else the least above them.
-    fn retarget(&mut self, ctx: &mut Context<'_>, index: usize) {
-        let Some(subscription) = self.subscriptions.get_mut(index) else { return };
+    /// True when it is another one than before.
+    fn choose_target(&mut self, index: usize) -> bool {
+        let Some(subscription) = self.subscriptions.get_mut(index) else {
+            return false;
+        };
         let quality = subscription.settings.quality;
         let max_rank = subscription.max_rank;
-        let live = || self.layers.iter().enumerate().filter(|(_, layer)| layer.live);
+        let live = || {
+            self.layers
+                .iter()
+                .enumerate()
+                .filter(|(_, layer)| layer.live)
+        };
         let within = live()
             .filter(|(_, layer)| layer.config.quality <= quality && layer.rank <= max_rank)
             .max_by_key(|(_, layer)| layer.rank);
-        let target = within.or_else(|| live().min_by_key(|(_, layer)| layer.rank)).map(|(index, _)| index);
+        let target = within
+            .or_else(|| live().min_by_key(|(_, layer)| layer.rank))
+            .map(|(index, _)| index);
         let changed = subscription.target != target;
         subscription.target = target;
-        if changed {
-            self.start(ctx, index);
-        }
+        changed
     }
 
     pub(crate) fn retarget_all(&mut self, ctx: &mut Context<'_>) {
@@ -365,13 +469,22 @@ impl Track {
 
     /// Gets one subscription going on its target: from the history if that will do, else with a new key frame.
     fn start(&mut self, ctx: &mut Context<'_>, index: usize) {
-        let Some(subscription) = self.subscriptions.get(index) else { return };
-        let Some(target) = subscription.target.filter(|&target| self.waits(subscription, target)) else { return };
+        let Some(subscription) = self.subscriptions.get(index) else {
+            return;
+        };
+        let Some(target) = subscription
+            .target
+            .filter(|&target| self.waits(subscription, target))
+        else {
+            return;
+        };
         if self.kind == Kind::Audio {
             return;
         }
         let max_age = subscription.replay_age();
-        let Some(layer) = self.layers.get(target) else { return };
+        let Some(layer) = self.layers.get(target) else {
+            return;
+        };
         if layer.can_replay() && layer.history.since_key(ctx.now, max_age).is_some() {
             self.replay = true;
             ctx.timers.arm(Timer::Replay, ctx.now);
@@ -381,51 +494,96 @@ impl Track {
     }
 
     fn revive(&mut self, ctx: &mut Context<'_>, index: usize) {
-        let Some(layer) = self.layers.get_mut(index) else { return };
+        let Some(layer) = self.layers.get_mut(index) else {
+            return;
+        };
         layer.live = true;
-        ctx.events.push_back(Event::LayerLive { track: self.id, layer: index, live: true });
-        let elsewhere = self.layers.iter().enumerate().filter(|&(other, _)| other != index).map(|(_, layer)| layer.frames).sum();
+        ctx.events.push_back(Event::LayerLive {
+            track: self.id,
+            layer: index,
+            live: true,
+        });
+        let elsewhere = self
+            .layers
+            .iter()
+            .enumerate()
+            .filter(|&(other, _)| other != index)
+            .map(|(_, layer)| layer.frames)
+            .sum();
         if let Some(mark) = self.frames_elsewhere.get_mut(index) {
             *mark = elsewhere;
         }
-        self.retarget_all(ctx);
+        // The packet that came may be a key frame's first: whoever still waits after it was delivered asks for one.
+        for index in 0..self.subscriptions.len() {
+            self.choose_target(index);
+        }
         if self.kind == Kind::Video {
-            ctx.timers.arm_if_idle(Timer::Allocation, ctx.now + recent::MAX_AGE);
+            ctx.timers
+                .arm_if_idle(Timer::Allocation, ctx.now + recent::MAX_AGE);
         }
     }
 
     fn kill(&mut self, ctx: &mut Context<'_>, index: usize) {
-        let Some(layer) = self.layers.get_mut(index).filter(|layer| layer.live) else { return };
+        let Some(layer) = self.layers.get_mut(index).filter(|layer| layer.live) else {
+            return;
+        };
         layer.die();
-        ctx.events.push_back(Event::LayerLive { track: self.id, layer: index, live: false });
+        ctx.events.push_back(Event::LayerLive {
+            track: self.id,
+            layer: index,
+            live: false,
+        });
         if self.muted {
             // The subscriptions are stopped as a whole.
             return;
         }
-        for subscription in self.subscriptions.iter_mut().filter(|subscription| subscription.layer == Some(index)) {
+        for subscription in self
+            .subscriptions
+            .iter_mut()
+            .filter(|subscription| subscription.layer == Some(index))
+        {
             subscription.interrupt();
             let subscriber = subscription.subscriber;
-            ctx.events.push_back(Event::LayerChanged { subscriber, track: self.id, layer: None });
+            ctx.events.push_back(Event::LayerChanged {
+                subscriber,
+                track: self.id,
+                layer: None,
+            });
         }
     }
 
     fn limit_frame_rates(&mut self) {
         for subscription in &mut self.subscriptions {
-            let layer = subscription.layer.or(subscription.target).and_then(|index| self.layers.get(index));
-            subscription.max_temporal = layer.map_or(u8::MAX, |layer| layer.rate.temporal_for(subscription.settings.fps));
+            let layer = subscription
+                .layer
+                .or(subscription.target)
+                .and_then(|index| self.layers.get(index));
+            subscription.max_temporal = layer.map_or(u8::MAX, |layer| {
+                layer.rate.temporal_for(subscription.settings.fps)
+            });
         }
     }
 
     fn observe_loudness(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>, duration: Micros) {
-        let (Some(loudness), Some(level), false) = (&mut self.loudness, arrival.audio_level, arrival.late) else { return };
+        let (Some(loudness), Some(level), false) =
+            (&mut self.loudness, arrival.audio_level, arrival.late)
+        else {
+            return;
+        };
         loudness.observe(ctx.now, level, duration);
-        ctx.timers.arm_if_idle(Timer::Speakers, next_multiple(ctx.now, INTERVAL));
+        ctx.timers
+            .arm_if_idle(Timer::Speakers, next_multiple(ctx.now, INTERVAL));
     }
 
     fn rank_layers(&mut self) {
         let mut order: Vec<usize> = (0..self.layers.len()).collect();
         order.sort_by_key(|&index| {
-            self.layers.get(index).map(|layer| (layer.config.quality, layer.config.width * layer.config.height))
+            self.layers.get(index).map(|layer| {
+                (
+                    layer.config.quality,
+                    layer.config.width * layer.config.height,
+                )
+            })
         });
         for (rank, index) in order.into_iter().enumerate() {
             if let Some(layer) = self.layers.get_mut(index) {
@@ -458,7 +616,11 @@ pub(crate) fn send(
         nackable: arrival.codec.kind() == Kind::Video,
         audio_level: arrival.audio_level,
         wallclock: instant(ctx.origin, stamp.capture),
-        origin: if stamp.filler { Origin::Made } else { arrival.origin },
+        origin: if stamp.filler {
+            Origin::Made
+        } else {
+            arrival.origin
+        },
     });
 }
 

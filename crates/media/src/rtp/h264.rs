@@ -17,14 +17,22 @@ impl Contents {
     /// Reads the NAL unit types of a single NAL, STAP-A, STAP-B, FU-A or FU-B payload.
     pub fn parse(payload: &[u8]) -> Contents {
         let mut contents = Contents::default();
-        let Some((&first, rest)) = payload.split_first() else { return contents };
+        let Some((&first, rest)) = payload.split_first() else {
+            return contents;
+        };
         match first & 0x1f {
             24 => contents.add_aggregate(rest),
             // STAP-B has a decoding order number before its first unit.
             25 => contents.add_aggregate(rest.get(2..).unwrap_or_default()),
             kind @ (28 | 29) => {
-                let Some((&header, rest)) = rest.split_first() else { return contents };
-                let rest = if kind == 29 { rest.get(2..).unwrap_or_default() } else { rest };
+                let Some((&header, rest)) = rest.split_first() else {
+                    return contents;
+                };
+                let rest = if kind == 29 {
+                    rest.get(2..).unwrap_or_default()
+                } else {
+                    rest
+                };
                 contents.add(header & 0x1f, rest, header & 0x80 != 0);
             }
             kind => contents.add(kind, rest, true),
@@ -34,8 +42,12 @@ impl Contents {
 
     fn add_aggregate(&mut self, mut units: &[u8]) {
         while let Some((size, rest)) = units.split_at_checked(2) {
-            let size = size.iter().fold(0, |size, &byte| size << 8 | usize::from(byte));
-            let Some((unit, rest)) = rest.split_at_checked(size) else { return };
+            let size = size
+                .iter()
+                .fold(0, |size, &byte| size << 8 | usize::from(byte));
+            let Some((unit, rest)) = rest.split_at_checked(size) else {
+                return;
+            };
             if let Some((&header, body)) = unit.split_first() {
                 self.add(header & 0x1f, body, true);
             }
@@ -75,13 +87,19 @@ pub(super) fn frame_info(payload: &[u8]) -> FrameInfo {
 /// The same for H.265.
 pub(super) fn h265_frame_info(payload: &[u8]) -> FrameInfo {
     let mut info = FrameInfo::default();
-    let Some((header, rest)) = payload.split_at_checked(2) else { return info };
+    let Some((header, rest)) = payload.split_at_checked(2) else {
+        return info;
+    };
     match h265_kind(header) {
         48 => {
             let mut units = rest;
             while let Some((size, rest)) = units.split_at_checked(2) {
-                let size = size.iter().fold(0, |size, &byte| size << 8 | usize::from(byte));
-                let Some((unit, rest)) = rest.split_at_checked(size) else { break };
+                let size = size
+                    .iter()
+                    .fold(0, |size, &byte| size << 8 | usize::from(byte));
+                let Some((unit, rest)) = rest.split_at_checked(size) else {
+                    break;
+                };
                 if let Some((header, body)) = unit.split_at_checked(2) {
                     add_h265(&mut info, h265_kind(header), body, true);
                 }

@@ -94,7 +94,9 @@ impl Codec {
 
     /// The codec of a MIME type, in any case.
     pub fn from_mime(mime: &str) -> Option<Codec> {
-        Codec::ALL.into_iter().find(|codec| codec.mime().eq_ignore_ascii_case(mime))
+        Codec::ALL
+            .into_iter()
+            .find(|codec| codec.mime().eq_ignore_ascii_case(mime))
     }
 }
 
@@ -125,7 +127,9 @@ impl FrameInfo {
             Codec::H264 => h264::frame_info(payload),
             Codec::H265 => h264::h265_frame_info(payload),
             Codec::Av1 => av1::frame_info(payload),
-            Codec::Opus | Codec::Red | Codec::Pcmu | Codec::Pcma | Codec::G722 => FrameInfo::default(),
+            Codec::Opus | Codec::Red | Codec::Pcmu | Codec::Pcma | Codec::G722 => {
+                FrameInfo::default()
+            }
         }
     }
 }

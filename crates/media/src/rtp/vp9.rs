@@ -71,7 +71,9 @@ impl Descriptor {
 
 /// What forwarding needs to know; see [`FrameInfo::parse`].
 pub(super) fn frame_info(payload: &[u8]) -> FrameInfo {
-    let Some(descriptor) = Descriptor::parse(payload) else { return FrameInfo::default() };
+    let Some(descriptor) = Descriptor::parse(payload) else {
+        return FrameInfo::default();
+    };
     let base = descriptor.layers.is_none_or(|layers| layers.spatial == 0);
     let key_frame = base && !descriptor.inter_predicted;
     FrameInfo {
