@@ -7,17 +7,25 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from greenroom._native import (
+    AudioConverter,
+    AudioProcessor,
     AudioSink,
     AudioSource,
     Engine,
     EngineClosedError,
+    Resampler,
     Section,
     VideoSink,
     VideoSource,
+    mix_samples,
+    sample_levels,
+    scale_samples,
 )
 
 __all__ = [
     "Answer",
+    "AudioConverter",
+    "AudioProcessor",
     "AudioSink",
     "AudioSource",
     "Captured",
@@ -36,6 +44,7 @@ __all__ = [
     "PeerState",
     "Quality",
     "Readable",
+    "Resampler",
     "Section",
     "SectionsNeeded",
     "Speakers",
@@ -43,8 +52,11 @@ __all__ = [
     "TrackMedia",
     "VideoSink",
     "VideoSource",
+    "mix_samples",
     "new_handle",
     "parse_event",
+    "sample_levels",
+    "scale_samples",
 ]
 
 _handles = itertools.count(1)

@@ -179,7 +179,7 @@ fn parse_quality(quality: u8) -> PyResult<Quality> {
     })
 }
 
-fn samples_in(py: Python<'_>, data: &PyBuffer<u8>) -> PyResult<Vec<i16>> {
+pub(crate) fn samples_in(py: Python<'_>, data: &PyBuffer<u8>) -> PyResult<Vec<i16>> {
     let bytes = data.to_vec(py)?;
     let (samples, rest) = bytes.as_chunks::<2>();
     if !rest.is_empty() {
@@ -194,7 +194,7 @@ fn samples_in(py: Python<'_>, data: &PyBuffer<u8>) -> PyResult<Vec<i16>> {
         .collect())
 }
 
-fn samples_out<'py>(py: Python<'py>, samples: &[i16]) -> PyResult<Bound<'py, PyByteArray>> {
+pub(crate) fn samples_out<'py>(py: Python<'py>, samples: &[i16]) -> PyResult<Bound<'py, PyByteArray>> {
     PyByteArray::new_with(py, 2 * samples.len(), |bytes| {
         for (slot, sample) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(samples) {
             *slot = sample.to_ne_bytes();

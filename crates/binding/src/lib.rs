@@ -2,10 +2,21 @@
 use pyo3::prelude::*;
 
 mod audio_frame;
+mod engine;
+mod events;
+mod media;
 mod video_frame;
 
 #[pymodule(gil_used = false)]
 mod _native {
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    #[pymodule_export]
+    use crate::engine::{Engine, EngineClosedError};
+    #[pymodule_export]
+    use crate::events::Section;
+    #[pymodule_export]
+    use crate::media::{AudioSink, AudioSource, VideoSink, VideoSource};
     #[pymodule_export]
     use crate::audio_frame::{
         AudioConverter, AudioProcessor, Resampler, mix_samples, sample_levels, scale_samples,

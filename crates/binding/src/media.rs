@@ -1,0 +1,262 @@
+//! Sources and sinks: the ends of media streams that Python holds.
+
+use std::sync::Arc;
+
+use greenroom_engine::{self as core, AudioSinkOptions, Handle};
+use greenroom_media::video::VideoFormat;
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyByteArray;
+
+use crate::engine::Engine;
+use crate::video_frame::FrameBuffer;
+
+/// Queue sizes beyond this are a mistake in units.
+const LONGEST_QUEUE: f64 = 600.0;
+
+/// A real-time queue of PCM.
+#[pyclass(frozen, module = "greenroom._native")]
+pub(crate) struct AudioSource {
+    pub(crate) handle: Handle,
+    pub(crate) shared: Arc<core::AudioSource>,
+    engine: Py<Engine>,
+}
+
+#[pymethods]
+impl AudioSource {
+    #[new]
+    fn new(
+        engine: Py<Engine>,
+        source: Handle,
+        sample_rate: u32,
+        num_channels: u16,
+        queue_size: f64,
+    ) -> PyResult<Self> {
+        greenroom_media::audio::check_format(sample_rate, num_channels.into())
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        if !(0.0..=LONGEST_QUEUE).contains(&queue_size) {
+            let message = format!("queue_size is {queue_size} s: it must be 0 to {LONGEST_QUEUE} s");
+            return Err(PyValueError::new_err(message));
+        }
+        let events = engine.get().0.events().clone();
+        let shared = Arc::new(core::AudioSource::new(source, sample_rate, num_channels, queue_size, events));
+        let added = shared.clone();
+        engine.get().run(0, move |world| world.add_audio_source(source, added))?;
+        Ok(Self { handle: source, shared, engine })
+    }
+
+    fn capture(&self, py: Python<'_>, request: u64, data: PyBuffer<u8>, samples_per_channel: usize) -> PyResult<bool> {
+        let samples = crate::audio_frame::samples_in(py, &data)?;
+        let wanted = samples_per_channel.saturating_mul(self.shared.num_channels().into());
+        let Some(samples) = samples.get(..wanted) else {
+            let message = format!("the frame holds {} samples, {wanted} were declared", samples.len());
+            return Err(PyValueError::new_err(message));
+        };
+        let (fitted, idle) = self.shared.capture(request, samples);
+        if idle {
+            self.engine.get().run(0, core::World::wake_tick)?;
+        }
+        Ok(fitted)
+    }
+
+    fn cancel(&self, request: u64) {
+        self.shared.cancel(request);
+    }
+
+    fn clear(&self) {
+        self.shared.clear();
+    }
+
+    fn notify_drained(&self, request: u64) {
+        self.shared.notify_drained(request);
+    }
+
+    #[getter]
+    fn queued(&self) -> f64 {
+        self.shared.queued()
+    }
+
+    fn close(&self) {
+        self.shared.close();
+        let source = self.handle;
+        // On a closed engine the source is gone already.
+        let _ = self.engine.get().run(0, move |world| world.remove_source(source));
+    }
+}
+
+impl Drop for AudioSource {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The newest picture.
+#[pyclass(frozen, module = "greenroom._native")]
+pub(crate) struct VideoSource {
+    pub(crate) handle: Handle,
+    pub(crate) shared: Arc<core::VideoSource>,
+    engine: Py<Engine>,
+}
+
+#[pymethods]
+impl VideoSource {
+    #[new]
+    fn new(engine: Py<Engine>, source: Handle, width: u32, height: u32, is_screencast: bool) -> PyResult<Self> {
+        let shared = Arc::new(core::VideoSource::new(width, height, is_screencast));
+        let added = shared.clone();
+        engine.get().run(0, move |world| world.add_video_source(source, added))?;
+        Ok(Self { handle: source, shared, engine })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "arguments of a Python method")]
+    fn capture(
+        &self,
+        py: Python<'_>,
+        format: i64,
+        width: u32,
+        height: u32,
+        data: PyBuffer<u8>,
+        timestamp_us: i64,
+        rotation: u16,
+    ) -> PyResult<()> {
+        let format = crate::video_frame::format_of(py, format)?;
+        if rotation % 90 != 0 || rotation >= 360 {
+            return Err(PyValueError::new_err(format!("rotation is {rotation}: it must be 0, 90, 180 or 270")));
+        }
+        let bytes = crate::video_frame::bytes_of(py, &data)?;
+        py.detach(|| self.shared.capture(format, (width, height), bytes, timestamp_us, rotation))
+            .map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    fn close(&self) {
+        self.shared.close();
+        let source = self.handle;
+        // On a closed engine the source is gone already.
+        let _ = self.engine.get().run(0, move |world| world.remove_source(source));
+    }
+}
+
+impl Drop for VideoSource {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Decoded audio for one reader.
+#[pyclass(frozen, module = "greenroom._native")]
+pub(crate) struct AudioSink {
+    shared: Arc<core::AudioSink>,
+    engine: Py<Engine>,
+}
+
+#[pymethods]
+impl AudioSink {
+    #[new]
+    #[pyo3(signature = (engine, sink, *, sample_rate, num_channels, frame_samples, capacity))]
+    fn new(
+        engine: Py<Engine>,
+        sink: Handle,
+        sample_rate: u32,
+        num_channels: u16,
+        frame_samples: usize,
+        capacity: usize,
+    ) -> PyResult<Self> {
+        if frame_samples == 0 {
+            return Err(PyValueError::new_err("frame_samples is 0: a frame has at least one sample"));
+        }
+        let options = AudioSinkOptions { sample_rate, num_channels, frame_samples, capacity };
+        let events = engine.get().0.events().clone();
+        let shared = core::AudioSink::new(sink, options, events);
+        let shared = Arc::new(shared.map_err(|error| PyValueError::new_err(error.to_string()))?);
+        Ok(Self { shared, engine })
+    }
+
+    fn attach_receiver(&self, peer: Handle, mid: String) -> PyResult<()> {
+        let sink = self.shared.clone();
+        self.engine.get().run(peer, move |world| world.attach_audio_receiver(peer, &mid, sink))
+    }
+
+    fn attach_source(&self, source: PyRef<'_, AudioSource>) -> PyResult<()> {
+        let (handle, sink) = (source.handle, self.shared.clone());
+        self.engine.get().run(0, move |world| world.attach_audio_sink(handle, sink))
+    }
+
+    fn read<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyByteArray>>> {
+        self.shared.read().map(|samples| crate::audio_frame::samples_out(py, &samples)).transpose()
+    }
+
+    #[getter]
+    fn dropped(&self) -> u64 {
+        self.shared.dropped()
+    }
+
+    fn close(&self) {
+        self.shared.end();
+        // On a closed engine the sink is gone already.
+        let _ = self.engine.get().run(0, core::World::sinks_closed);
+    }
+}
+
+impl Drop for AudioSink {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Decoded pictures for one reader.
+#[pyclass(frozen, module = "greenroom._native")]
+pub(crate) struct VideoSink {
+    handle: Handle,
+    shared: Arc<core::VideoSink>,
+    engine: Py<Engine>,
+}
+
+/// What `VideoSink.read` gives: format, width, height, data, timestamp in microseconds, rotation.
+type Frame = (u8, u32, u32, FrameBuffer, i64, u16);
+
+#[pymethods]
+impl VideoSink {
+    #[new]
+    #[pyo3(signature = (engine, sink, *, format, capacity))]
+    fn new(py: Python<'_>, engine: Py<Engine>, sink: Handle, format: i64, capacity: usize) -> PyResult<Self> {
+        let format = if format == -1 { None } else { Some(crate::video_frame::format_of(py, format)?) };
+        let events = engine.get().0.events().clone();
+        let shared = Arc::new(core::VideoSink::new(sink, format, capacity, events));
+        Ok(Self { handle: sink, shared, engine })
+    }
+
+    fn attach_receiver(&self, peer: Handle, mid: String) -> PyResult<()> {
+        let sink = self.shared.clone();
+        self.engine.get().run(peer, move |world| world.attach_video_receiver(peer, &mid, sink))
+    }
+
+    fn attach_source(&self, source: PyRef<'_, VideoSource>) -> PyResult<()> {
+        let (sink, source, handle) = (self.shared.clone(), source.handle, self.handle);
+        self.engine.get().run(0, move |world| world.attach_video_sink(source, handle, sink))
+    }
+
+    fn read(&self) -> Option<Frame> {
+        let frame = self.shared.read()?;
+        let format: VideoFormat = frame.format;
+        let data = FrameBuffer::from(frame.data);
+        Some((format as u8, frame.width, frame.height, data, frame.timestamp_us, frame.rotation))
+    }
+
+    #[getter]
+    fn dropped(&self) -> u64 {
+        self.shared.dropped()
+    }
+
+    fn close(&self) {
+        self.shared.end();
+        // On a closed engine the sink is gone already.
+        let _ = self.engine.get().run(0, core::World::sinks_closed);
+    }
+}
+
+impl Drop for VideoSink {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,206 @@
+//! The queue of PCM in front of encoders and local sinks, drained by the media tick whether published or not.
+//!
+//! The one place that knows what is waiting: samples in the queue, captures that did not fit yet, and who wants to know
+//! when all of it has been played. So an interruption is one call, [`AudioSource::clear`].
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use crate::events::{Event, EventQueue, Handle, lock};
+
+/// Ticks to hold a remainder under 10 ms back for more samples before it is played padded with silence.
+const TAIL_PATIENCE: u32 = 2;
+/// Once starved in mid-stream, how many ticks of audio to gather before playing on.
+const REFILL_TICKS: u64 = 2;
+
+/// Shared by the Python object and the engine thread.
+#[derive(Debug)]
+pub struct AudioSource {
+    handle: Handle,
+    sample_rate: u32,
+    num_channels: u16,
+    events: Arc<EventQueue>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// Interleaved samples in the queue.
+    samples: VecDeque<i16>,
+    /// Captures that are not (wholly) in the queue, oldest first.
+    waiting: VecDeque<Capture>,
+    drains: Vec<u64>,
+    /// Interleaved samples the queue holds at most.
+    capacity: usize,
+    tick: u64,
+    starved_ticks: u32,
+    playing: bool,
+    /// The last samples were taken by the previous tick and are being played during this one.
+    in_flight: bool,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Capture {
+    request: u64,
+    rest: VecDeque<i16>,
+}
+
+impl AudioSource {
+    /// `queue_size` in seconds.
+    pub fn new(handle: Handle, sample_rate: u32, num_channels: u16, queue_size: f64, events: Arc<EventQueue>) -> Self {
+        let capacity = (queue_size * f64::from(sample_rate)).round() as usize * usize::from(num_channels);
+        let queue = Mutex::new(Queue { capacity, ..Queue::default() });
+        Self { handle, sample_rate, num_channels, events, queue }
+    }
+
+    /// Samples per second and channel.
+    pub fn sample_rate(&self) -> u32 {
+        self.sample_rate
+    }
+
+    /// Interleaved channels.
+    pub fn num_channels(&self) -> u16 {
+        self.num_channels
+    }
+
+    /// Take interleaved samples in behind everything that waits. After `close` samples are ignored.
+    ///
+    /// The first of the pair is true when all of it is in the queue now, otherwise [`Event::Captured`] follows. The
+    /// second is true when the source was idle: the engine has to be told to look at it.
+    pub fn capture(&self, request: u64, samples: &[i16]) -> (bool, bool) {
+        let mut queue = lock(&self.queue);
+        if queue.closed || samples.is_empty() {
+            return (true, false);
+        }
+        let idle = queue.is_empty() && !queue.in_flight;
+        if queue.capacity == 0 {
+            queue.samples.clear();
+            queue.samples.extend(samples);
+            return (true, idle);
+        }
+        let room = if queue.waiting.is_empty() { queue.capacity.saturating_sub(queue.samples.len()) } else { 0 };
+        let (now, later) = samples.split_at(room.min(samples.len()));
+        queue.samples.extend(now);
+        if later.is_empty() {
+            return (true, idle);
+        }
+        queue.waiting.push_back(Capture { request, rest: later.iter().copied().collect() });
+        (false, idle)
+    }
+
+    /// Forget what a waiting capture has not put into the queue.
+    pub fn cancel(&self, request: u64) {
+        let mut queue = lock(&self.queue);
+        queue.waiting.retain(|capture| capture.request != request);
+        queue.refill(self);
+    }
+
+    /// Empty the queue; waiting captures and drain requests are told at once.
+    pub fn clear(&self) {
+        let mut queue = lock(&self.queue);
+        queue.samples.clear();
+        queue.playing = false;
+        queue.in_flight = false;
+        for capture in std::mem::take(&mut queue.waiting) {
+            self.events.push(Event::Captured { source: self.handle, request: capture.request });
+        }
+        queue.tell_drained(self);
+    }
+
+    /// Ask for [`Event::Drained`] when nothing is left to play.
+    pub fn notify_drained(&self, request: u64) {
+        let mut queue = lock(&self.queue);
+        queue.drains.push(request);
+        if queue.closed || (queue.is_empty() && !queue.in_flight) {
+            queue.tell_drained(self);
+        }
+    }
+
+    /// Seconds of audio that wait, in the queue or in front of it.
+    pub fn queued(&self) -> f64 {
+        let queue = lock(&self.queue);
+        let waiting: usize = queue.waiting.iter().map(|capture| capture.rest.len()).sum();
+        let frames = (queue.samples.len() + waiting) / usize::from(self.num_channels);
+        frames as f64 / f64::from(self.sample_rate)
+    }
+
+    /// Drop everything and release everyone. Later captures are ignored.
+    pub fn close(&self) {
+        self.clear();
+        lock(&self.queue).closed = true;
+    }
+
+    /// Whether `close` was called.
+    pub fn is_closed(&self) -> bool {
+        lock(&self.queue).closed
+    }
+
+    /// Whether a tick would do anything: audio waits, or somebody waits for its end.
+    pub(crate) fn needs_tick(&self) -> bool {
+        let queue = lock(&self.queue);
+        !queue.is_empty() || queue.in_flight || !queue.drains.is_empty()
+    }
+
+    /// Move the next 10 ms into `out`, padded with silence. False when all of it is silence for want of samples.
+    pub(crate) fn tick(&self, out: &mut Vec<i16>) -> bool {
+        let mut queue = lock(&self.queue);
+        let queue = &mut *queue;
+        let channels = usize::from(self.num_channels);
+        let rate = u64::from(self.sample_rate);
+        // Rates that are no multiple of 100 alternate, so that the sum is exact.
+        let frames = ((queue.tick + 1) * rate / 100 - queue.tick * rate / 100) as usize;
+        queue.tick += 1;
+        let wanted = frames * channels;
+        out.clear();
+
+        let available = queue.samples.len();
+        let ending = !queue.drains.is_empty() && queue.waiting.is_empty();
+        let enough = match (available, queue.playing) {
+            (0, _) => false,
+            _ if ending || queue.starved_ticks >= TAIL_PATIENCE => true,
+            (_, true) => available >= wanted,
+            (_, false) => available >= wanted * REFILL_TICKS as usize || available >= queue.capacity,
+        };
+        if enough {
+            let take = wanted.min(available);
+            out.extend(queue.samples.drain(..take));
+            queue.starved_ticks = 0;
+        } else {
+            queue.starved_ticks = if available == 0 { 0 } else { queue.starved_ticks + 1 };
+        }
+        queue.playing = enough;
+        out.resize(wanted, 0);
+        queue.refill(self);
+        if !enough && queue.is_empty() {
+            queue.tell_drained(self);
+        }
+        queue.in_flight = enough;
+        enough
+    }
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.samples.is_empty() && self.waiting.is_empty()
+    }
+
+    fn refill(&mut self, source: &AudioSource) {
+        while let Some(capture) = self.waiting.front_mut() {
+            let room = self.capacity.saturating_sub(self.samples.len());
+            let take = room.min(capture.rest.len());
+            self.samples.extend(capture.rest.drain(..take));
+            if !capture.rest.is_empty() {
+                return;
+            }
+            source.events.push(Event::Captured { source: source.handle, request: capture.request });
+            self.waiting.pop_front();
+        }
+    }
+
+    fn tell_drained(&mut self, source: &AudioSource) {
+        for request in self.drains.drain(..) {
+            source.events.push(Event::Drained { source: source.handle, request });
+        }
+    }
+}

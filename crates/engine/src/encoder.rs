@@ -1,0 +1,182 @@
+//! One video encoding of a sender, on the codec threads.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use greenroom_codec::I420Ref;
+use greenroom_codec::VideoCodec;
+use greenroom_codec::video::{EncodedFrame, Options, VideoEncoder};
+use greenroom_media::video::{Filter, PictureMut, VideoFormat, packed_len, resize};
+use greenroom_peer::Codec;
+
+use crate::Commander;
+use crate::client::LayerOptions;
+use crate::error::EngineError;
+use crate::events::{Handle, lock};
+use crate::pool::Lane;
+use crate::video_source::{CapturedFrame, FrameTaker};
+
+/// An encoder with room for one frame that it has not begun: a newer one takes its place.
+pub(crate) struct LayerEncoder {
+    commander: Commander,
+    sender: Handle,
+    layer: usize,
+    codec: VideoCodec,
+    /// 0 = as captured.
+    size: (u32, u32),
+    lane: Lane,
+    waiting: Mutex<Option<(Arc<CapturedFrame>, Instant)>>,
+    work: Mutex<Work>,
+    force_keyframe: AtomicBool,
+    enabled: AtomicBool,
+    muted: AtomicBool,
+}
+
+struct Work {
+    encoder: Option<VideoEncoder>,
+    options: Options,
+    scaled: Vec<u8>,
+    first: Option<Instant>,
+    last: Option<Duration>,
+}
+
+impl LayerEncoder {
+    pub(crate) fn new(
+        commander: Commander,
+        sender: Handle,
+        layer: usize,
+        codec: Codec,
+        options: &LayerOptions,
+        screencast: bool,
+    ) -> Result<Arc<Self>, EngineError> {
+        let codec = match codec {
+            Codec::Vp8 => VideoCodec::Vp8,
+            Codec::H264 => VideoCodec::H264,
+            other => return Err(EngineError::Invalid(format!("{other:?} cannot be encoded: use vp8 or h264"))),
+        };
+        let failed = commander.clone();
+        let lane = Lane::new(move |message| {
+            failed.run(0, move |world| world.sender_failed(sender, message));
+        });
+        let fps = options.fps.max(1) as f32;
+        let work = Work {
+            encoder: None,
+            options: Options { width: 0, height: 0, bitrate: options.bitrate, fps, screencast, threads: 1 },
+            scaled: Vec::new(),
+            first: None,
+            last: None,
+        };
+        Ok(Arc::new(Self {
+            commander,
+            sender,
+            layer,
+            codec,
+            size: (options.width, options.height),
+            lane,
+            waiting: Mutex::default(),
+            work: Mutex::new(work),
+            force_keyframe: AtomicBool::new(false),
+            enabled: AtomicBool::new(true),
+            muted: AtomicBool::new(false),
+        }))
+    }
+
+    pub(crate) fn codec(&self) -> VideoCodec {
+        self.codec
+    }
+
+    pub(crate) fn force_keyframe(&self) {
+        self.force_keyframe.store(true, Ordering::Release);
+    }
+
+    /// True when it was off before.
+    pub(crate) fn set_enabled(&self, enabled: bool) -> bool {
+        enabled && !self.enabled.swap(enabled, Ordering::AcqRel) || {
+            self.enabled.store(enabled, Ordering::Release);
+            false
+        }
+    }
+
+    pub(crate) fn set_muted(&self, muted: bool) {
+        self.muted.store(muted, Ordering::Release);
+    }
+
+    /// Encode a picture that was encoded before, as if captured now.
+    pub(crate) fn encode_again(self: &Arc<Self>, frame: &Arc<CapturedFrame>, now: Instant) {
+        self.submit(frame, now);
+    }
+
+    fn submit(self: &Arc<Self>, frame: &Arc<CapturedFrame>, at: Instant) {
+        if self.muted.load(Ordering::Acquire) || !self.enabled.load(Ordering::Acquire) {
+            return;
+        }
+        let mut waiting = lock(&self.waiting);
+        let idle = waiting.is_none();
+        *waiting = Some((Arc::clone(frame), at));
+        drop(waiting);
+        if idle {
+            let encoder = Arc::clone(self);
+            self.lane.submit(move || encoder.encode_waiting());
+        }
+    }
+
+    fn encode_waiting(&self) {
+        let Some((frame, at)) = lock(&self.waiting).take() else { return };
+        match self.encode(&frame, at) {
+            Ok(Some(encoded)) => {
+                let (sender, layer) = (self.sender, self.layer);
+                self.commander.run(0, move |world| world.frame_encoded(sender, layer, &encoded, at));
+            }
+            Ok(None) => {}
+            Err(message) => tracing::warn!(message, "frame not encoded"),
+        }
+    }
+
+    fn encode(&self, frame: &CapturedFrame, at: Instant) -> Result<Option<EncodedFrame>, String> {
+        let mut work = lock(&self.work);
+        let work = &mut *work;
+        let (width, height) = self.fitted(frame.width, frame.height);
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let data: &[u8] = if (width, height) == (frame.width, frame.height) {
+            &frame.data
+        } else {
+            let source = frame.picture().map_err(|error| text(&error))?;
+            work.scaled.resize(packed_len(VideoFormat::I420, width, height).map_err(|error| text(&error))?, 0);
+            let mut target = PictureMut::packed(VideoFormat::I420, width, height, &mut work.scaled)
+                .map_err(|error| text(&error))?;
+            resize(&source, &mut target, Filter::default()).map_err(|error| text(&error))?;
+            &work.scaled
+        };
+        let image = I420Ref::from_packed(width, height, data).map_err(|error| text(&error))?;
+        if work.encoder.is_none() {
+            let options = Options { width, height, ..work.options };
+            work.encoder = Some(VideoEncoder::new(self.codec, options).map_err(|error| text(&error))?);
+        }
+        let Some(encoder) = work.encoder.as_mut() else { return Ok(None) };
+        let first = *work.first.get_or_insert(at);
+        // Encoders want time to go forward; two captures may share an instant.
+        let time = at.saturating_duration_since(first);
+        let time = work.last.map_or(time, |last| time.max(last + Duration::from_micros(100)));
+        work.last = Some(time);
+        let force = self.force_keyframe.swap(false, Ordering::AcqRel);
+        encoder.encode(image, force, time).map_err(|error| text(&error))
+    }
+
+    /// The layer's size with the frame's shape: even, and never larger than the frame.
+    fn fitted(&self, width: u32, height: u32) -> (u32, u32) {
+        let (max_width, max_height) = self.size;
+        if max_width == 0 || (width <= max_width && height <= max_height) {
+            return (width, height);
+        }
+        let scale = f64::min(f64::from(max_width) / f64::from(width), f64::from(max_height) / f64::from(height));
+        let even = |size: u32| ((f64::from(size) * scale / 2.0).round() as u32 * 2).max(2);
+        (even(width), even(height))
+    }
+}
+
+impl FrameTaker for Arc<LayerEncoder> {
+    fn take(&self, frame: &Arc<CapturedFrame>) {
+        self.submit(frame, frame.captured);
+    }
+}

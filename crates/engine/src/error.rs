@@ -1,0 +1,17 @@
+//! Why a command was refused.
+
+use thiserror::Error;
+
+/// Why a command was refused at once. What fails later is an event.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The engine was closed, or its thread has ended.
+    #[error("the media engine is closed")]
+    Closed,
+    /// A port is taken or an address is not of this host.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// An argument cannot be used.
+    #[error("{0}")]
+    Invalid(String),
+}

@@ -1,0 +1,371 @@
+//! Which socket and which address belongs to which peer.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::Ordering;
+
+use greenroom_peer::{Candidate, Proto, TcpType, Transmit, stun_ufrag};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+
+use crate::events::Handle;
+use crate::sockets::{ReceiveBuffers, TcpConnection, UdpPort};
+use crate::world::World;
+
+/// Addresses kept per peer; a client has a handful.
+const ADDRESSES_PER_PEER: usize = 32;
+/// Accepted TCP connections that have not shown whose they are.
+const UNKNOWN_CONNECTIONS: usize = 256;
+/// Batches read from one socket before the others get their turn.
+const BATCHES_PER_TURN: usize = 4;
+
+/// What to bind for server peers.
+#[derive(Debug)]
+pub struct ListenOptions {
+    /// The bound UDP socket.
+    pub udp: std::net::UdpSocket,
+    /// The bound ICE-TCP listener.
+    pub tcp: std::net::TcpListener,
+    /// The addresses that candidates name.
+    pub advertise: Vec<IpAddr>,
+}
+
+impl ListenOptions {
+    /// Bind both ports; the TCP port is the UDP port's number unless it is chosen. Without addresses to advertise, the bound
+    /// one is, or, for a wildcard, the one that this host's packets leave from, and loopback.
+    ///
+    /// # Errors
+    /// A port is taken or the address is not of this host.
+    pub fn bind(ip: IpAddr, udp_port: u16, tcp_port: u16, mut advertise: Vec<IpAddr>) -> io::Result<Self> {
+        let udp = std::net::UdpSocket::bind((ip, udp_port))?;
+        let tcp = std::net::TcpListener::bind((ip, tcp_port))?;
+        if advertise.is_empty() {
+            advertise.push(if ip.is_unspecified() { outward_address(ip)? } else { ip });
+            if ip.is_unspecified() {
+                advertise.push(if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+                advertise.dedup();
+            }
+        }
+        Ok(Self { udp, tcp, advertise })
+    }
+}
+
+/// The address that packets to the outside leave from. Nothing is sent to find out.
+fn outward_address(wildcard: IpAddr) -> io::Result<IpAddr> {
+    let (probe, loopback): (&str, IpAddr) = match wildcard {
+        IpAddr::V4(_) => ("192.0.2.1:9", Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(_) => ("[2001:db8::1]:9", Ipv6Addr::LOCALHOST.into()),
+    };
+    let socket = std::net::UdpSocket::bind((wildcard, 0))?;
+    match socket.connect(probe) {
+        Ok(()) => Ok(socket.local_addr()?.ip()),
+        Err(_) => Ok(loopback),
+    }
+}
+
+/// All sockets of an engine and the routes to its peers.
+pub(crate) struct Sockets {
+    registry: Registry,
+    next_token: usize,
+    ports: HashMap<Token, (UdpPort, Option<Handle>)>,
+    listener: Option<(Token, TcpListener)>,
+    connections: HashMap<Token, TcpConnection>,
+    connection_of: HashMap<(SocketAddr, SocketAddr), Token>,
+    server_port: Option<Token>,
+    server_candidates: Vec<Candidate>,
+    client_port: HashMap<(Handle, SocketAddr), Token>,
+    routes: HashMap<(Proto, SocketAddr), Handle>,
+    ufrags: HashMap<String, Handle>,
+    unread: VecDeque<Token>,
+    unsent: Vec<Token>,
+    buffers: Option<ReceiveBuffers>,
+    arena: Vec<u8>,
+}
+
+impl Sockets {
+    pub(crate) fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            // 0 is the waker's.
+            next_token: 1,
+            ports: HashMap::new(),
+            listener: None,
+            connections: HashMap::new(),
+            connection_of: HashMap::new(),
+            server_port: None,
+            server_candidates: Vec::new(),
+            client_port: HashMap::new(),
+            routes: HashMap::new(),
+            ufrags: HashMap::new(),
+            unread: VecDeque::new(),
+            unsent: Vec::new(),
+            buffers: None,
+            arena: Vec::new(),
+        }
+    }
+
+    pub(crate) fn server_candidates(&self) -> &[Candidate] {
+        &self.server_candidates
+    }
+
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    pub(crate) fn ready(&mut self, token: Token) {
+        if !self.unread.contains(&token) {
+            self.unread.push_back(token);
+        }
+    }
+
+    fn token(&mut self) -> Token {
+        self.next_token += 1;
+        Token(self.next_token)
+    }
+
+    fn listen(&mut self, options: ListenOptions) -> io::Result<()> {
+        let mut port = UdpPort::new(options.udp)?;
+        let udp = port.local().port();
+        options.tcp.set_nonblocking(true)?;
+        let tcp = options.tcp.local_addr()?.port();
+        let mut listener = TcpListener::from_std(options.tcp);
+        let (udp_token, tcp_token) = (self.token(), self.token());
+        self.registry.register(&mut port.socket, udp_token, Interest::READABLE)?;
+        self.registry.register(&mut listener, tcp_token, Interest::READABLE)?;
+        self.ports.insert(udp_token, (port, None));
+        self.server_port = Some(udp_token);
+        self.listener = Some((tcp_token, listener));
+        for ip in options.advertise {
+            self.server_candidates.push(Candidate::Udp(SocketAddr::new(ip, udp)));
+            self.server_candidates.push(Candidate::Tcp(SocketAddr::new(ip, tcp), TcpType::Passive));
+        }
+        Ok(())
+    }
+
+    /// A socket of its own for a client peer.
+    pub(crate) fn open_client_port(&mut self, peer: Handle, socket: std::net::UdpSocket) -> io::Result<SocketAddr> {
+        let mut port = UdpPort::new(socket)?;
+        let local = port.local();
+        let token = self.token();
+        self.registry.register(&mut port.socket, token, Interest::READABLE)?;
+        self.ports.insert(token, (port, Some(peer)));
+        self.client_port.insert((peer, local), token);
+        Ok(local)
+    }
+
+    pub(crate) fn register_ufrag(&mut self, ufrag: &str, peer: Handle) {
+        self.ufrags.insert(ufrag.to_owned(), peer);
+    }
+
+    /// Drop the routes and sockets of a peer that has ended.
+    pub(crate) fn forget(&mut self, peer: Handle, addresses: &VecDeque<(Proto, SocketAddr)>) {
+        self.ufrags.retain(|_, owner| *owner != peer);
+        for address in addresses {
+            if self.routes.get(address) == Some(&peer) {
+                self.routes.remove(address);
+            }
+        }
+        self.connections.retain(|_, connection| {
+            let keep = connection.peer != Some(peer);
+            if !keep {
+                self.connection_of.remove(&(connection.local, connection.remote));
+            }
+            keep
+        });
+        let tokens: Vec<Token> =
+            self.client_port.extract_if(|(owner, _), _| *owner == peer).map(|(_, token)| token).collect();
+        for token in tokens {
+            if let Some((mut port, _)) = self.ports.remove(&token) {
+                port.flush();
+            }
+        }
+    }
+
+    pub(crate) fn send(&mut self, peer: Handle, transmit: &Transmit) {
+        if transmit.proto == Proto::Tcp {
+            return self.send_tcp(transmit);
+        }
+        let client = self.client_port.get(&(peer, transmit.source)).copied();
+        let Some(token) = client.or(self.server_port) else { return };
+        let Some((port, _)) = self.ports.get_mut(&token) else { return };
+        port.send(transmit.source.ip(), transmit.destination, &transmit.data);
+        if self.unsent.last() != Some(&token) {
+            self.unsent.push(token);
+        }
+    }
+
+    fn send_tcp(&mut self, transmit: &Transmit) {
+        let Some(token) = self.connection_of.get(&(transmit.source, transmit.destination)).copied() else { return };
+        if let Some(connection) = self.connections.get_mut(&token)
+            && connection.send(&transmit.data).is_err()
+        {
+            self.close_connection(token);
+        }
+    }
+
+    fn close_connection(&mut self, token: Token) {
+        if let Some(connection) = self.connections.remove(&token) {
+            self.connection_of.remove(&(connection.local, connection.remote));
+            self.routes.remove(&(Proto::Tcp, connection.remote));
+        }
+    }
+
+    pub(crate) fn flush(&mut self) {
+        for token in self.unsent.drain(..) {
+            if let Some((port, _)) = self.ports.get_mut(&token) {
+                port.flush();
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        loop {
+            let Some((_, listener)) = &self.listener else { return };
+            // Errors are the other side's (reset before accept) or passing (no descriptors): the next turn tries again.
+            let Ok((stream, remote)) = listener.accept() else { return };
+            let unknown = self.connections.values().filter(|connection| connection.peer.is_none()).count();
+            if unknown < UNKNOWN_CONNECTIONS
+                && let Err(error) = self.add_connection(stream, remote)
+            {
+                tracing::debug!(%error, "TCP connection not taken");
+            }
+        }
+    }
+
+    fn add_connection(&mut self, mut stream: TcpStream, remote: SocketAddr) -> io::Result<()> {
+        let _ = stream.set_nodelay(true);
+        let local = stream.local_addr()?;
+        let token = self.token();
+        self.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        self.connections.insert(token, TcpConnection::new(stream, remote, local));
+        self.connection_of.insert((local, remote), token);
+        self.ready(token);
+        Ok(())
+    }
+
+    fn owner(&self, proto: Proto, source: SocketAddr, datagram: &[u8]) -> Option<Handle> {
+        // Only a binding request names its peer; it may move an address from a peer that is gone to a new one.
+        let named = stun_ufrag(datagram).and_then(|ufrag| self.ufrags.get(ufrag)).copied();
+        named.or_else(|| self.routes.get(&(proto, source)).copied())
+    }
+}
+
+impl World {
+    /// Take the bound sockets for server peers.
+    ///
+    /// # Errors
+    /// The system refuses to poll them.
+    pub fn listen(&mut self, options: ListenOptions) -> io::Result<()> {
+        self.sockets.listen(options)
+    }
+
+    pub(crate) fn read_sockets(&mut self) {
+        let mut buffers = self.sockets.buffers.take().unwrap_or_else(ReceiveBuffers::new);
+        let mut arrived = Vec::new();
+        for _ in 0..self.sockets.unread.len() {
+            let Some(token) = self.sockets.unread.pop_front() else { break };
+            if self.sockets.listener.as_ref().is_some_and(|(listener, _)| *listener == token) {
+                self.sockets.accept();
+            } else if self.sockets.ports.contains_key(&token) {
+                self.read_port(token, &mut buffers, &mut arrived);
+            } else {
+                self.read_connection(token, &mut arrived);
+            }
+        }
+        self.sockets.buffers = Some(buffers);
+    }
+
+    fn read_port(&mut self, token: Token, buffers: &mut ReceiveBuffers, arrived: &mut Vec<Arrived>) {
+        for _ in 0..BATCHES_PER_TURN {
+            let Some((port, owner)) = self.sockets.ports.get_mut(&token) else { return };
+            let owner = *owner;
+            let mut arena = std::mem::take(&mut self.sockets.arena);
+            arena.clear();
+            let more = port.receive(buffers, |source, destination, datagram| {
+                let start = arena.len();
+                arena.extend_from_slice(datagram);
+                arrived.push(Arrived { source, destination, range: start..arena.len() });
+            });
+            for item in arrived.drain(..) {
+                let datagram = arena.get(item.range.clone()).unwrap_or_default();
+                self.datagram_arrived(owner, Proto::Udp, item.source, item.destination, datagram);
+            }
+            self.sockets.arena = arena;
+            if !more {
+                return;
+            }
+        }
+        self.sockets.ready(token);
+    }
+
+    fn read_connection(&mut self, token: Token, arrived: &mut Vec<Arrived>) {
+        let Some(connection) = self.sockets.connections.get_mut(&token) else { return };
+        let (source, destination) = (connection.remote, connection.local);
+        let mut arena = Vec::new();
+        let alive = connection.flush().is_ok()
+            && connection
+                .receive(|datagram| {
+                    let start = arena.len();
+                    arena.extend_from_slice(datagram);
+                    arrived.push(Arrived { source, destination, range: start..arena.len() });
+                })
+                .is_ok();
+        for item in arrived.drain(..) {
+            let datagram = arena.get(item.range).unwrap_or_default();
+            let owner = self.datagram_arrived(None, Proto::Tcp, source, destination, datagram);
+            if let Some(connection) = self.sockets.connections.get_mut(&token) {
+                connection.peer = connection.peer.or(owner);
+            }
+        }
+        if !alive {
+            self.sockets.close_connection(token);
+        }
+    }
+
+    fn datagram_arrived(
+        &mut self,
+        owner: Option<Handle>,
+        proto: Proto,
+        source: SocketAddr,
+        destination: SocketAddr,
+        datagram: &[u8],
+    ) -> Option<Handle> {
+        let counters = self.counters();
+        counters.packets_in.fetch_add(1, Ordering::Relaxed);
+        counters.bytes_in.fetch_add(datagram.len() as u64, Ordering::Relaxed);
+        let Some(handle) = owner.or_else(|| self.sockets.owner(proto, source, datagram)) else {
+            counters.datagrams_dropped.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        let entry = self.peers.get_mut(&handle)?;
+        let scope = entry.scope(handle);
+        if owner.is_none() && self.sockets.routes.get(&(proto, source)) != Some(&handle) {
+            entry.addresses.push_back((proto, source));
+            self.sockets.routes.insert((proto, source), handle);
+            if entry.addresses.len() > ADDRESSES_PER_PEER
+                && let Some(oldest) = entry.addresses.pop_front()
+                && self.sockets.routes.get(&oldest) == Some(&handle)
+            {
+                self.sockets.routes.remove(&oldest);
+            }
+        }
+        self.guarded(scope, |world| {
+            let now = world.now;
+            let Some(entry) = world.peers.get_mut(&handle) else { return };
+            if let Err(error) = entry.peer.handle_datagram(now, proto, source, destination, datagram) {
+                tracing::debug!(%error, "datagram refused");
+            }
+            world.drain(handle);
+            world.touch(handle);
+        });
+        Some(handle)
+    }
+}
+
+/// A datagram in the arena of the turn.
+struct Arrived {
+    source: SocketAddr,
+    destination: SocketAddr,
+    range: std::ops::Range<usize>,
+}
