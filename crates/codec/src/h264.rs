@@ -21,6 +21,8 @@ const LIBRARY: &str = "openh264";
 /// The largest picture of level 5.2, whichever way it is turned.
 const MAX_LONG_SIDE: u32 = 3840;
 const MAX_SHORT_SIDE: u32 = 2160;
+/// One macroblock.
+const MIN_SIDE: u32 = 16;
 
 pub(crate) struct Encoder {
     inner: openh264::encoder::Encoder,
@@ -31,9 +33,9 @@ impl Encoder {
     /// `options` have been checked by `VideoEncoder`.
     pub(crate) fn new(options: &Options) -> Result<Self> {
         let (long, short) = (options.width.max(options.height), options.width.min(options.height));
-        if long > MAX_LONG_SIDE || !(2..=MAX_SHORT_SIDE).contains(&short) {
+        if long > MAX_LONG_SIDE || !(MIN_SIDE..=MAX_SHORT_SIDE).contains(&short) {
             return Err(CodecError::invalid(format!(
-                "H.264 takes pictures from 2x2 to {MAX_LONG_SIDE}x{MAX_SHORT_SIDE}; got {}x{}",
+                "H.264 takes pictures from {MIN_SIDE}x{MIN_SIDE} to {MAX_LONG_SIDE}x{MAX_SHORT_SIDE}; got {}x{}",
                 options.width, options.height
             )));
         }

@@ -34,6 +34,9 @@ pub struct AudioPlayout {
     /// Decoded and not played yet, interleaved, and what it is.
     queue: VecDeque<i16>,
     quality: Pulled,
+    /// Something has been decoded since the last silence.
+    sounding: bool,
+    delay: Option<Duration>,
     scratch: Vec<i16>,
 }
 
@@ -49,6 +52,8 @@ impl AudioPlayout {
             jitter: AudioJitter::new(config),
             queue: VecDeque::new(),
             quality: Pulled::Silence,
+            sounding: false,
+            delay: None,
             scratch: Vec::new(),
         })
     }
@@ -74,6 +79,7 @@ impl AudioPlayout {
             self.queue.extend(self.scratch.iter().copied());
             pulled = Some(pulled.map_or(self.quality, |before| worse(before, self.quality)));
         }
+        self.delay = self.jitter.delay(now + self.pending());
         out.clear();
         out.extend(self.queue.drain(..wanted.min(self.queue.len())));
         out.resize(wanted, 0);
@@ -85,9 +91,9 @@ impl AudioPlayout {
         self.jitter.target_delay(now)
     }
 
-    /// How long it is held in fact; `None` while nothing plays.
-    pub fn delay(&self, now: Instant) -> Option<Duration> {
-        self.jitter.delay(now + self.pending())
+    /// How long it was held at the last pull; `None` while nothing plays.
+    pub fn delay(&self) -> Option<Duration> {
+        self.delay
     }
 
     /// Counters of the jitter buffer.
@@ -105,6 +111,7 @@ impl AudioPlayout {
         let (rate, channels) = (self.decoder.sample_rate(), usize::from(self.decoder.channels()));
         match next {
             Next::Decode { payload, adjust } => {
+                self.sounding = true;
                 if self.decoder.decode(&payload, &mut self.scratch).is_err() {
                     return self.conceal(STEP);
                 }
@@ -123,6 +130,12 @@ impl AudioPlayout {
                 }
             }
             Next::Conceal { samples } => self.conceal(samples),
+            Next::Silence { samples } if std::mem::take(&mut self.sounding) => {
+                // Concealment never fades away altogether.
+                let pulled = self.conceal(samples);
+                fade_out(&mut self.scratch, channels);
+                pulled
+            }
             Next::Silence { samples } => {
                 self.scratch.clear();
                 self.scratch.resize(self.output_samples(samples) * channels, 0);
@@ -142,6 +155,14 @@ impl AudioPlayout {
 
     fn output_samples(&self, samples: u32) -> usize {
         (u64::from(samples) * u64::from(self.decoder.sample_rate()) / u64::from(CLOCK_RATE)) as usize
+    }
+}
+
+fn fade_out(pcm: &mut [i16], channels: usize) {
+    let steps = (pcm.len() / channels).max(1) as f32;
+    for (index, frame) in pcm.chunks_mut(channels).enumerate() {
+        let share = 1.0 - (index as f32 + 0.5) / steps;
+        frame.iter_mut().for_each(|sample| *sample = (f32::from(*sample) * share) as i16);
     }
 }
 

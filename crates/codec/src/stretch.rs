@@ -110,7 +110,8 @@ mod tests {
                 assert!(by >= 120.0 && (periods - periods.round()).abs() * period < 2.0, "{hertz}: {by}");
                 assert!(roughness(changed, channels) <= smooth);
             }
-            assert_eq!(&shorter[shorter.len() - 100..], &whole[whole.len() - 100..]);
+            let ends = shorter.iter().rev().zip(whole.iter().rev()).take(100 * channels);
+            assert!(ends.map(|(a, b)| a.abs_diff(*b)).max().unwrap() < 50, "it must end where it ended");
         }
     }
 

@@ -129,6 +129,9 @@ impl VideoEncoder {
             self.options = options;
             self.restart();
         }
+        if image.stride(1) != image.stride(2) {
+            return self.encode_repacked(image, force_keyframe, timestamp);
+        }
         let step = (90_000.0 / self.options.fps) as i64;
         let ticks = self.advance(timestamp, step);
         let key = force_keyframe || self.fresh;
@@ -167,6 +170,18 @@ impl VideoEncoder {
         }
         self.options = options;
         Ok(())
+    }
+
+    /// Both libraries know one stride for the two chroma planes.
+    fn encode_repacked(
+        &mut self,
+        image: I420Ref<'_>,
+        force_keyframe: bool,
+        timestamp: Duration,
+    ) -> Result<Option<EncodedFrame>> {
+        let mut packed = Vec::new();
+        image.copy_into(&mut packed);
+        self.encode(I420Ref::from_packed(image.width(), image.height(), &packed)?, force_keyframe, timestamp)
     }
 
     fn restart(&mut self) {

@@ -159,6 +159,8 @@ pub struct AudioJitter {
     /// Sequence numbers played last, by which a second copy is known.
     recent: VecDeque<u64>,
     since_adjust: u32,
+    /// Packets played before this stream began.
+    played_before: u64,
     statistics: Statistics,
 }
 
@@ -174,6 +176,7 @@ impl AudioJitter {
             newest: None,
             recent: VecDeque::new(),
             since_adjust: 0,
+            played_before: 0,
             statistics: Statistics::default(),
         }
     }
@@ -217,6 +220,10 @@ impl AudioJitter {
             let due = self.lateness_us(now, head.media_time) >= self.delay.target_us(now);
             if ahead == 0 || due { self.play(now) } else { self.pause(position) }
         } else {
+            if position.owed > 0 && may_carry_fec(&head.payload) {
+                // Had the lost packet been due a little later, this one could have restored it.
+                self.learn(now, position.media_time);
+            }
             // What was concealed while nothing was there stands for what is missing.
             let paid = position.owed.min(ahead);
             ahead -= paid;
@@ -251,6 +258,7 @@ impl AudioJitter {
         let step = i64::from(timestamp.wrapping_sub(newest.timestamp).cast_signed());
         if step.abs() > RESTART || seq.abs_diff(newest.seq) > MAX_SEQ_STEP {
             self.statistics.restarts += 1;
+            self.played_before = self.statistics.played;
             self.packets.clear();
             self.recent.clear();
             self.position = None;
@@ -281,6 +289,10 @@ impl AudioJitter {
     }
 
     fn begin(&mut self, now: Instant) -> bool {
+        if self.statistics.played == self.played_before {
+            // What came before the first packet that is just in time (redundant copies, a burst) would only add delay.
+            self.skip_overdue(now);
+        }
         let Some((&seq, head)) = self.packets.first_key_value() else { return false };
         if self.lateness_us(now, head.media_time) < self.delay.target_us(now) {
             return false;
@@ -308,13 +320,19 @@ impl AudioJitter {
         if self.lateness_us(now, position.media_time) - target <= JUMP_US {
             return;
         }
+        self.skip_overdue(now);
+        if let Some((&seq, head)) = self.packets.first_key_value() {
+            self.position = Some(Position { seq, media_time: head.media_time, owed: 0, pausing: false });
+        }
+    }
+
+    /// Forget packets behind which another one is due already.
+    fn skip_overdue(&mut self, now: Instant) {
+        let target = self.delay.target_us(now);
         let due = |jitter: &Self, packet: &Packet| jitter.lateness_us(now, packet.media_time) >= target;
         while self.packets.values().nth(1).is_some_and(|second| due(self, second)) {
             self.packets.pop_first();
             self.statistics.skipped += 1;
-        }
-        if let Some((&seq, head)) = self.packets.first_key_value() {
-            self.position = Some(Position { seq, media_time: head.media_time, owed: 0, pausing: false });
         }
     }
 
@@ -393,6 +411,11 @@ impl AudioJitter {
 
 fn to_us(samples: i64) -> i64 {
     samples * 1_000 / 48
+}
+
+/// Only the modes with a speech layer have in-band FEC.
+fn may_carry_fec(payload: &[u8]) -> bool {
+    payload.first().is_some_and(|toc| toc >> 3 < 16)
 }
 
 /// Samples at 48 kHz that an Opus packet stands for, by its first bytes; `None` when there is no such packet.

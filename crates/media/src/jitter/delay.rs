@@ -10,7 +10,10 @@ const REFRESH: u32 = 8;
 const COVERED: usize = 980;
 /// What is added to the measured jitter, since a packet must have arrived before it is needed.
 const MARGIN_US: i64 = 3_000;
-/// How fast extra delay after an underrun goes away: one microsecond in this many.
+/// Most extra delay that a single late packet teaches, how long it is kept, and how fast it then goes away: one
+/// microsecond in so many.
+const MAX_LESSON_US: i64 = 80_000;
+const KEEP_LESSON: Duration = Duration::from_secs(5);
 const RELAX: i64 = 64;
 
 /// Measures how irregularly packets arrive, and says how long the earliest one should be held.
@@ -60,14 +63,15 @@ impl DelayEstimator {
 
     /// A packet came `late_us` after it was needed: wait longer at once.
     pub(super) fn late(&mut self, now: Instant, late_us: i64) {
-        let wanted = (self.target_us(now) + late_us).min(self.max_us);
-        self.lesson = Some((now, wanted - self.steady_us));
+        let extra = self.target_us(now) + late_us - self.steady_us;
+        self.lesson = Some((now, extra.min(MAX_LESSON_US)));
     }
 
     /// How long the fastest packet should be held before it is played.
     pub(super) fn target_us(&self, now: Instant) -> i64 {
         let extra = self.lesson.map_or(0, |(then, extra)| {
-            extra - now.saturating_duration_since(then).as_micros() as i64 / RELAX
+            let fading = now.saturating_duration_since(then).saturating_sub(KEEP_LESSON);
+            extra - fading.as_micros() as i64 / RELAX
         });
         (self.steady_us + extra.max(0)).clamp(self.min_us, self.max_us)
     }
