@@ -1,0 +1,1 @@
+"""Loops, tasks, clocks and sockets: what the machines leave to others."""

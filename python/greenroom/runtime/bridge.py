@@ -6,6 +6,7 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Callable
+from types import MethodType
 
 from greenroom._engine import Engine, EngineFailed, Event, parse_event
 
@@ -21,14 +22,30 @@ class Bridge:
 
     def __init__(self, name: str) -> None:
         self.engine = Engine(name)
-        self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        # Weak, because the table of bridges is keyed by loop and must let a finished loop go.
+        self._loop = weakref.ref(loop)
         self._handlers: dict[int, Handler] = {}
-        self._loop.add_reader(self.engine.fileno(), self._drain)
+        loop.add_reader(self.engine.fileno(), self._drain)
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether the engine was closed."""
+        return self._closed
+
     def attach(self, handle: int, handler: Handler) -> None:
-        """Send the events of `handle` to `handler` from now on."""
-        self._handlers[handle] = handler
+        """Send the events of `handle` to `handler` from now on. A bound method does not keep its object alive."""
+        method = weakref.WeakMethod(handler) if isinstance(handler, MethodType) else None
+        if method is None:
+            self._handlers[handle] = handler
+            return
+
+        def deliver(event: Event) -> None:
+            if (target := method()) is not None:
+                target(event)
+
+        self._handlers[handle] = deliver
 
     def detach(self, handle: int) -> None:
         """Stop delivering events of `handle`. Unknown handles are ignored."""
@@ -39,8 +56,9 @@ class Bridge:
         if self._closed:
             return
         self._closed = True
-        if not self._loop.is_closed():
-            self._loop.remove_reader(self.engine.fileno())
+        loop = self._loop()
+        if loop is not None and not loop.is_closed():
+            loop.remove_reader(self.engine.fileno())
         self._handlers.clear()
         self.engine.close()
 
@@ -59,7 +77,7 @@ class Bridge:
     def _deliver(self, handler: Handler, event: Event) -> None:
         try:
             handler(event)
-        except Exception:  # noqa: BLE001 - one object's fault must not stop the events of the others
+        except Exception:
             log.exception("handling %s failed", type(event).__name__)
 
 
@@ -67,9 +85,17 @@ _bridges: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Bridge] = weakref
 
 
 def bridge_for_loop() -> Bridge:
-    """The client's engine on the running loop; made at first use and shared by all rooms, sources and streams of it."""
+    """The client's engine on the running loop; made at first use and shared by all rooms, sources and streams of it.
+
+    Engines of loops that have been closed meanwhile are closed here.
+    """
     loop = asyncio.get_running_loop()
     bridge = _bridges.get(loop)
-    if bridge is None:
-        bridge = _bridges[loop] = Bridge("client")
+    if bridge is not None and not bridge.closed:
+        return bridge
+    for other, old in list(_bridges.items()):
+        if other.is_closed():
+            del _bridges[other]
+            old.close()
+    bridge = _bridges[loop] = Bridge("client")
     return bridge

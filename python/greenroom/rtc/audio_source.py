@@ -1,0 +1,189 @@
+"""`AudioSource`: PCM in, at real-time pace."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import weakref
+from typing import TYPE_CHECKING
+
+from greenroom import _engine
+from greenroom.errors import ConfigError, EngineError, FrameError
+from greenroom.runtime.bridge import Bridge, bridge_for_loop
+
+if TYPE_CHECKING:
+    from greenroom.media.audio import AudioFrame
+
+__all__ = ["AudioSource"]
+
+_MAX_SAMPLE_RATE = 384_000
+_MAX_CHANNELS = 2
+
+
+class AudioSource:
+    """A queue of audio that plays in real time, published or not, with silence when it runs empty.
+
+    `capture_frame` waits while more than `queue_size_ms` of audio is ahead, which paces a loop of captures.
+
+    Args:
+        sample_rate: Hz of every frame that will be captured.
+        num_channels: 1 or 2.
+        queue_size_ms: how far captures may run ahead of the playout, in multiples of 10. 0 = no queue: each frame
+            must be 10 ms and nothing waits.
+        loop: kept for compatibility; the running loop is used.
+
+    Raises:
+        ConfigError: one of the values cannot work.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        num_channels: int,
+        queue_size_ms: int = 50,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        if not 1 <= sample_rate <= _MAX_SAMPLE_RATE:
+            raise ConfigError(f"sample_rate must be 1 to {_MAX_SAMPLE_RATE} Hz, not {sample_rate}")
+        if not 1 <= num_channels <= _MAX_CHANNELS:
+            raise ConfigError(f"num_channels must be 1 or 2, not {num_channels}")
+        if queue_size_ms < 0 or queue_size_ms % 10:
+            raise ConfigError(f"queue_size_ms must be a multiple of 10 and not negative, not {queue_size_ms}")
+        self._sample_rate = sample_rate
+        self._num_channels = num_channels
+        self._queue_size = queue_size_ms / 1000
+        self._requests = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._opened: tuple[Bridge, int, _engine.AudioSource] | None = None
+        self._closed = False
+        if _loop_is_running():
+            self._open()
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self._sample_rate
+
+    @property
+    def num_channels(self) -> int:
+        """Interleaved channels per sample."""
+        return self._num_channels
+
+    @property
+    def queued_duration(self) -> float:
+        """Seconds of audio that were captured and not played yet."""
+        return self._opened[2].queued if self._opened is not None else 0.0
+
+    async def capture_frame(self, frame: AudioFrame) -> None:
+        """Play the frame after everything captured before; returns when it fits in the queue.
+
+        The samples are copied before the first wait, so the frame's buffer may be reused at once. Concurrent captures
+        are taken in call order. Cancelling drops what is not in the queue yet. A frame without samples, or one given
+        after `aclose()`, is ignored.
+
+        Raises:
+            FrameError: the frame's rate or channel count is not the source's.
+            EngineError: the media engine failed.
+        """
+        if frame.samples_per_channel == 0 or self._closed:
+            return
+        if (frame.sample_rate, frame.num_channels) != (self._sample_rate, self._num_channels):
+            raise FrameError(
+                "an RtcError occurred: InvalidState - sample_rate and num_channels don't match: the frame has "
+                f"{frame.sample_rate} Hz x{frame.num_channels}, the source {self._sample_rate} Hz x{self._num_channels}"
+            )
+        if self._queue_size == 0 and frame.samples_per_channel * 100 != self._sample_rate:
+            raise FrameError(
+                "InvalidState - direct capture requires 10ms frames: "
+                f"{self._sample_rate // 100} samples per channel, not {frame.samples_per_channel}"
+            )
+        native = self._open()
+        request = next(self._requests)
+        if native.capture(request, frame.data, frame.samples_per_channel):
+            if self._queue_size == 0:
+                await asyncio.sleep(0)
+            return
+        try:
+            await self._wait(request)
+        except asyncio.CancelledError:
+            native.cancel(request)
+            raise
+
+    def clear_queue(self) -> None:
+        """Forget everything that was captured and not played; waiting captures and `wait_for_playout` return."""
+        if self._opened is not None:
+            self._opened[2].clear()
+
+    async def wait_for_playout(self) -> None:
+        """Return when everything captured so far was played or cleared.
+
+        Raises:
+            EngineError: the media engine failed.
+        """
+        if self._opened is None or self._closed:
+            return
+        request = next(self._requests)
+        self._opened[2].notify_drained(request)
+        await self._wait(request)
+
+    async def aclose(self) -> None:
+        """Stop. Waiting captures return; what is still queued is not played. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._release()
+        if self._opened is not None:
+            self._finalizer()
+
+    def _open(self) -> _engine.AudioSource:
+        if self._opened is not None:
+            return self._opened[2]
+        bridge = bridge_for_loop()
+        handle = _engine.new_handle()
+        native = _engine.AudioSource(bridge.engine, handle, self._sample_rate, self._num_channels, self._queue_size)
+        bridge.attach(handle, self._on_event)
+        self._opened = (bridge, handle, native)
+        self._finalizer = weakref.finalize(self, _close, bridge, handle, native)
+        self._finalizer.atexit = False
+        return native
+
+    async def _wait(self, request: int) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting[request] = waiter
+        try:
+            await waiter
+        finally:
+            del self._waiting[request]
+
+    def _release(self, error: Exception | None = None) -> None:
+        for waiter in self._waiting.values():
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+
+    def _on_event(self, event: _engine.Event) -> None:
+        match event:
+            case _engine.Captured(request=request) | _engine.Drained(request=request):
+                waiter = self._waiting.get(request)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(None)
+            case _engine.EngineFailed(message=message):
+                self._release(EngineError(f"the media engine failed: {message}"))
+            case _:
+                pass
+
+
+def _close(bridge: Bridge, handle: int, native: _engine.AudioSource) -> None:
+    bridge.detach(handle)
+    native.close()
+
+
+def _loop_is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,377 @@
+"""Text and byte streams: any amount of text or bytes to participants, under a topic."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import time
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from greenroom.errors import StateError
+from greenroom.protocol.client_streams import (
+    CHUNK_SIZE,
+    StreamHeader,
+    chunk_packet,
+    header_packet,
+    split_bytes,
+    split_utf8,
+    trailer_packet,
+)
+
+if TYPE_CHECKING:
+    from greenroom.rtc.local_participant import LocalParticipant
+    from greenroom.wire import messages as m
+
+__all__ = [
+    "STREAM_CHUNK_SIZE",
+    "BaseStreamInfo",
+    "BaseStreamWriter",
+    "ByteStreamHandler",
+    "ByteStreamInfo",
+    "ByteStreamReader",
+    "ByteStreamWriter",
+    "StreamError",
+    "TextStreamHandler",
+    "TextStreamInfo",
+    "TextStreamReader",
+    "TextStreamWriter",
+]
+
+STREAM_CHUNK_SIZE = CHUNK_SIZE
+
+
+class StreamError(ConnectionError):
+    """A stream ended before it was complete. `description` says why."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description)
+        self.description = description
+
+
+@dataclass
+class BaseStreamInfo:
+    """What is known of a stream.
+
+    Attributes:
+        timestamp: milliseconds since 1970.
+        size: bytes of the whole content; None when the sender does not say.
+    """
+
+    stream_id: str
+    mime_type: str
+    topic: str
+    timestamp: int
+    size: int | None
+    attributes: dict[str, str] | None
+
+
+@dataclass
+class TextStreamInfo(BaseStreamInfo):
+    """What is known of a text stream."""
+
+    attachments: list[str]
+
+
+@dataclass
+class ByteStreamInfo(BaseStreamInfo):
+    """What is known of a byte stream."""
+
+    name: str
+
+
+class _Content:
+    """Arrived pieces, and the end."""
+
+    def __init__(self, on_close: Callable[[], None]) -> None:
+        self._pieces: deque[bytes] = deque()
+        self._arrived = asyncio.Event()
+        self._ended = False
+        self._error = ""
+        self._on_close = on_close
+
+    def push(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._arrived.set()
+
+    def end(self, error: str) -> None:
+        self._ended = True
+        self._error = error
+        self._arrived.set()
+
+    def close(self) -> None:
+        if not self._ended:
+            self._on_close()
+        self._pieces.clear()
+        self.end("")
+
+    async def next(self) -> bytes | None:
+        while not self._pieces:
+            if self._ended:
+                if self._error:
+                    raise StreamError(self._error)
+                return None
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._pieces.popleft()
+
+
+class TextStreamReader:
+    """Reads an incoming text: `async for piece in reader`, or `await reader.read_all()`.
+
+    A stream that breaks off raises `StreamError` after everything that had arrived.
+    """
+
+    def __init__(self, header: StreamHeader, on_close: Callable[[], None]) -> None:
+        self._info = text_info(header)
+        self._content = _Content(on_close)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    @property
+    def info(self) -> TextStreamInfo:
+        """What the sender said about it."""
+        return self._info
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return self
+
+    async def __anext__(self) -> str:
+        while (piece := await self._content.next()) is not None:
+            if text := self._decoder.decode(piece):
+                return text
+        raise StopAsyncIteration
+
+    async def read_all(self) -> str:
+        """The whole text."""
+        return "".join([piece async for piece in self])
+
+    def close(self) -> None:
+        """Stop reading; what arrives later is dropped. Idempotent."""
+        self._content.close()
+
+    async def aclose(self) -> None:
+        """Like `close`."""
+        self.close()
+
+    def _finish(self, error: str, attributes: Mapping[str, str]) -> None:
+        self._info.attributes = (self._info.attributes or {}) | dict(attributes)
+        self._content.end(error)
+
+
+class ByteStreamReader:
+    """Reads incoming bytes: `async for piece in reader`, or `await reader.read_all()`."""
+
+    def __init__(self, header: StreamHeader, on_close: Callable[[], None]) -> None:
+        self._info = byte_info(header)
+        self._content = _Content(on_close)
+
+    @property
+    def info(self) -> ByteStreamInfo:
+        """What the sender said about it."""
+        return self._info
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._content.next()
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+    async def read_all(self) -> bytes:
+        """Everything."""
+        return b"".join([piece async for piece in self])
+
+    def close(self) -> None:
+        """Stop reading; what arrives later is dropped. Idempotent."""
+        self._content.close()
+
+    async def aclose(self) -> None:
+        """Like `close`."""
+        self.close()
+
+    def _finish(self, error: str, attributes: Mapping[str, str]) -> None:
+        self._info.attributes = (self._info.attributes or {}) | dict(attributes)
+        self._content.end(error)
+
+
+TextStreamHandler: TypeAlias = Callable[[TextStreamReader, str], Any]
+ByteStreamHandler: TypeAlias = Callable[[ByteStreamReader, str], Any]
+
+
+class BaseStreamWriter:
+    """Sends one stream; opened by `stream_text` or `stream_bytes`, ended by `aclose` or `async with`."""
+
+    def __init__(
+        self,
+        local_participant: LocalParticipant,
+        header: StreamHeader,
+        destination_identities: Sequence[str] | None,
+        sender_identity: str | None = None,
+    ) -> None:
+        self._participant = local_participant
+        self._header = header
+        self._destinations = list(destination_identities or ())
+        self._sender_identity = sender_identity
+        self._next_index = 0
+        self._opened = False
+        self._closed = False
+
+    async def aclose(self, *, reason: str = "", attributes: dict[str, str] | None = None) -> None:
+        """End the stream. A reason tells the readers that it is incomplete.
+
+        Raises:
+            StateError: it was closed before.
+        """
+        if self._closed:
+            raise StateError("the stream is already closed")
+        await self._open()
+        self._closed = True
+        await self._send(trailer_packet(self._header.stream_id, reason, attributes or {}, self._destinations))
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if not self._closed:
+            await self.aclose(reason="" if error is None else f"the sender failed: {type(error).__name__}")
+
+    async def _open(self) -> None:
+        if not self._opened:
+            self._opened = True
+            await self._send(header_packet(self._header, self._destinations))
+
+    async def _write(self, content: bytes) -> None:
+        if self._closed:
+            raise StateError("the stream is closed")
+        await self._open()
+        for piece in split_bytes(content):
+            await self._write_piece(piece)
+
+    async def _write_piece(self, piece: bytes) -> None:
+        index, self._next_index = self._next_index, self._next_index + 1
+        await self._send(chunk_packet(self._header.stream_id, index, piece, self._destinations))
+
+    async def _send(self, packet: m.DataPacket) -> None:
+        if self._sender_identity:
+            packet.participant_identity = self._sender_identity
+        await self._participant._send_packet(packet, reliable=True)
+
+
+class TextStreamWriter(BaseStreamWriter):
+    """Sends a text piece by piece."""
+
+    def __init__(
+        self,
+        local_participant: LocalParticipant,
+        *,
+        topic: str = "",
+        attributes: dict[str, str] | None = None,
+        stream_id: str | None = None,
+        total_size: int | None = None,
+        reply_to_id: str | None = None,
+        destination_identities: Sequence[str] | None = None,
+        sender_identity: str | None = None,
+    ) -> None:
+        header = StreamHeader(
+            stream_id=stream_id or str(uuid.uuid4()),
+            text=True,
+            topic=topic,
+            mime_type="text/plain",
+            timestamp=time.time_ns() // 1_000_000,
+            size=total_size,
+            attributes=dict(attributes or {}),
+            reply_to=reply_to_id or "",
+        )
+        super().__init__(local_participant, header, destination_identities, sender_identity)
+
+    @property
+    def info(self) -> TextStreamInfo:
+        """What the readers are told about it."""
+        return text_info(self._header)
+
+    async def write(self, text: str) -> None:
+        """Send more text; waits while the connection is busy.
+
+        Raises:
+            StateError: the stream is closed.
+            DisconnectedError: the room ended.
+        """
+        if self._closed:
+            raise StateError("the stream is closed")
+        await self._open()
+        for piece in split_utf8(text):
+            await self._write_piece(piece)
+
+
+class ByteStreamWriter(BaseStreamWriter):
+    """Sends bytes piece by piece."""
+
+    def __init__(
+        self,
+        local_participant: LocalParticipant,
+        *,
+        name: str,
+        topic: str = "",
+        attributes: dict[str, str] | None = None,
+        stream_id: str | None = None,
+        total_size: int | None = None,
+        mime_type: str = "application/octet-stream",
+        destination_identities: Sequence[str] | None = None,
+    ) -> None:
+        header = StreamHeader(
+            stream_id=stream_id or str(uuid.uuid4()),
+            text=False,
+            topic=topic,
+            mime_type=mime_type,
+            timestamp=time.time_ns() // 1_000_000,
+            size=total_size,
+            attributes=dict(attributes or {}),
+            name=name,
+        )
+        super().__init__(local_participant, header, destination_identities)
+
+    @property
+    def info(self) -> ByteStreamInfo:
+        """What the readers are told about it."""
+        return byte_info(self._header)
+
+    async def write(self, data: bytes) -> None:
+        """Send more bytes; waits while the connection is busy.
+
+        Raises:
+            StateError: the stream is closed.
+            DisconnectedError: the room ended.
+        """
+        await self._write(data)
+
+
+def text_info(header: StreamHeader) -> TextStreamInfo:
+    """The public form of a text stream's header."""
+    return TextStreamInfo(
+        stream_id=header.stream_id,
+        mime_type=header.mime_type,
+        topic=header.topic,
+        timestamp=header.timestamp,
+        size=header.size,
+        attributes=dict(header.attributes),
+        attachments=list(header.attachments),
+    )
+
+
+def byte_info(header: StreamHeader) -> ByteStreamInfo:
+    """The public form of a byte stream's header."""
+    return ByteStreamInfo(
+        stream_id=header.stream_id,
+        mime_type=header.mime_type,
+        topic=header.topic,
+        timestamp=header.timestamp,
+        size=header.size,
+        attributes=dict(header.attributes),
+        name=header.name,
+    )

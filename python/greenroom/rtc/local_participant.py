@@ -1,0 +1,532 @@
+"""`LocalParticipant`: ourselves, and everything we can do in a room."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from greenroom import _engine
+from greenroom.errors import ConfigError, DisconnectedError, GreenroomError, PublishError, RequestError, StateError
+from greenroom.protocol.client_io import Target
+from greenroom.protocol.client_streams import (
+    CHUNK_SIZE,
+    StreamHeader,
+    chunk_packet,
+    compressed_or_plain,
+    header_packet,
+    split_bytes,
+    split_utf8,
+    trailer_packet,
+)
+from greenroom.rtc._publishing import Plan, add_track_request, negotiated_codec, plan
+from greenroom.rtc.data_stream import (
+    ByteStreamInfo,
+    ByteStreamWriter,
+    TextStreamInfo,
+    TextStreamWriter,
+    byte_info,
+    text_info,
+)
+from greenroom.rtc.data_track import LocalDataTrack
+from greenroom.rtc.options import ParticipantTrackPermission, TrackPublishOptions
+from greenroom.rtc.participant import Participant, PublishTrackError, UnpublishTrackError
+from greenroom.rtc.rpc import RpcCallInfo, RpcHandler, RpcInterceptor
+from greenroom.rtc.stats import RtcStats
+from greenroom.rtc.track import UNPUBLISHED_SID
+from greenroom.rtc.track_publication import LocalTrackPublication
+from greenroom.wire import messages as m
+
+if TYPE_CHECKING:
+    from greenroom.rtc._connection import Connection
+    from greenroom.rtc.room import Room
+    from greenroom.rtc.track import LocalTrack
+    from greenroom.rtc.transcription import Transcription
+
+__all__ = ["LocalParticipant"]
+
+_F = TypeVar("_F", bound=RpcHandler)
+
+_INLINE_PROTOCOL = 2
+
+
+class _Sending:
+    """A published track with all that is needed to publish it again."""
+
+    def __init__(
+        self, publication: LocalTrackPublication, track: LocalTrack, options: TrackPublishOptions, cid: str, sender: int
+    ) -> None:
+        self.publication = publication
+        self.track = track
+        self.options = options
+        self.cid = cid
+        self.sender = sender
+
+
+class LocalParticipant(Participant):
+    """Ourselves in a room; comes from `room.local_participant`."""
+
+    _track_publications: dict[str, LocalTrackPublication]
+
+    def __init__(self, room: Room, connection: Connection, info: m.ParticipantInfo) -> None:
+        super().__init__(info)
+        self._room = room
+        self._connection = connection
+        self._sending: dict[str, _Sending] = {}
+        self._rpc_handlers: dict[str, RpcHandler] = {}
+        self._interceptors: list[RpcInterceptor] = []
+
+    @property
+    def track_publications(self) -> Mapping[str, LocalTrackPublication]:
+        """Our published tracks by sid."""
+        return self._track_publications
+
+    # -- tracks ----------------------------------------------------------------------------------------------------
+
+    async def publish_track(
+        self, track: LocalTrack, options: TrackPublishOptions | None = None
+    ) -> LocalTrackPublication:
+        """Send a track to the room; returns when the server has accepted it.
+
+        Raises:
+            PublishTrackError: the server refused it, or it is published already.
+            DisconnectedError: the room ended.
+        """
+        options = options or TrackPublishOptions()
+        if any(sending.track is track for sending in self._sending.values()):
+            raise PublishTrackError(f"{track!r} is already published; make another track of the same source")
+        cid = f"TR_{uuid.uuid4().hex}"
+        try:
+            sending = await self._publish(track, options, cid)
+        except (RequestError, TimeoutError, ConfigError, PublishError) as error:
+            raise PublishTrackError(f"{track.name!r} was not published: {error}") from error
+        self._room.emit("local_track_published", sending.publication, track)
+        return sending.publication
+
+    async def unpublish_track(self, track_sid: str) -> None:
+        """Stop sending a track and take it out of the room.
+
+        Raises:
+            UnpublishTrackError: we have no published track with this sid.
+        """
+        if track_sid not in self._sending:
+            known = ", ".join(self._sending) or "none"
+            raise UnpublishTrackError(f"{track_sid} is not published here (published: {known})")
+        self._unpublish(track_sid)
+        self._connection.offer()
+
+    def set_track_subscription_permissions(
+        self,
+        *,
+        allow_all_participants: bool,
+        participant_permissions: Sequence[ParticipantTrackPermission] | None = None,
+    ) -> None:
+        """Say who may receive our tracks; replaces what was said before."""
+        permission = m.SubscriptionPermission(all_participants=allow_all_participants)
+        for each in participant_permissions or ():
+            permission.track_permissions.add(
+                participant_identity=each.participant_identity,
+                all_tracks=each.allow_all,
+                track_sids=each.allowed_track_sids,
+            )
+        self._connection.send(m.SignalRequest(subscription_permission=permission))
+
+    # -- our description -------------------------------------------------------------------------------------------
+
+    async def set_metadata(self, metadata: str) -> None:
+        """Change our metadata for everyone.
+
+        Raises:
+            RequestError: the server refused, e.g. the token does not allow it.
+        """
+        await self._update(metadata=metadata)
+
+    async def set_name(self, name: str) -> None:
+        """Change our display name for everyone. Raises RequestError when refused."""
+        await self._update(name=name)
+
+    async def set_attributes(self, attributes: dict[str, str]) -> None:
+        """Set these attributes; the value "" removes one, others stay. Raises RequestError when refused."""
+        await self._update(attributes=attributes)
+
+    # -- data ------------------------------------------------------------------------------------------------------
+
+    async def publish_data(
+        self,
+        payload: bytes | str,
+        *,
+        reliable: bool = True,
+        destination_identities: Sequence[str] = (),
+        topic: str = "",
+    ) -> None:
+        """Send one packet; a reliable one waits while the connection is busy.
+
+        Args:
+            payload: up to about 64 kB reliably; keep lossy ones under 1300 bytes.
+            destination_identities: who gets it; empty = everyone else.
+
+        Raises:
+            PayloadTooLargeError: it is too long; `send_bytes` has no limit.
+            DisconnectedError: the room ended.
+        """
+        content = payload.encode() if isinstance(payload, str) else bytes(payload)
+        user = m.UserPacket(payload=content, topic=topic, destination_identities=list(destination_identities))
+        packet = m.DataPacket(user=user, destination_identities=list(destination_identities))
+        await self._send_packet(packet, reliable=reliable)
+
+    async def publish_dtmf(self, *, code: int, digit: str) -> None:
+        """Send a telephone tone."""
+        await self._send_packet(m.DataPacket(sip_dtmf=m.SipDTMF(code=code, digit=digit)), reliable=True)
+
+    async def publish_transcription(self, transcription: Transcription) -> None:
+        """Send what was said on a track."""
+        message = m.Transcription(
+            transcribed_participant_identity=transcription.participant_identity, track_id=transcription.track_sid
+        )
+        for segment in transcription.segments:
+            message.segments.add(
+                id=segment.id,
+                text=segment.text,
+                start_time=segment.start_time,
+                end_time=segment.end_time,
+                language=segment.language,
+                final=segment.final,
+            )
+        await self._send_packet(m.DataPacket(transcription=message), reliable=True)
+
+    async def publish_data_track(self, *, name: str) -> LocalDataTrack:
+        """Open a data track: frames of bytes, newest first, for whoever subscribes.
+
+        Raises:
+            PublishDataTrackError: the server refused.
+        """
+        return await self._room._data_tracks.publish(name)
+
+    # -- streams ---------------------------------------------------------------------------------------------------
+
+    async def stream_text(
+        self,
+        *,
+        destination_identities: Sequence[str] | None = None,
+        topic: str = "",
+        attributes: dict[str, str] | None = None,
+        stream_id: str | None = None,
+        reply_to_id: str | None = None,
+        total_size: int | None = None,
+        sender_identity: str | None = None,
+    ) -> TextStreamWriter:
+        """Open a text stream to write to piece by piece."""
+        writer = TextStreamWriter(
+            self,
+            topic=topic,
+            attributes=attributes,
+            stream_id=stream_id,
+            total_size=total_size,
+            reply_to_id=reply_to_id,
+            destination_identities=destination_identities,
+            sender_identity=sender_identity,
+        )
+        await writer._open()
+        return writer
+
+    async def stream_bytes(
+        self,
+        name: str,
+        *,
+        total_size: int | None = None,
+        mime_type: str = "application/octet-stream",
+        attributes: dict[str, str] | None = None,
+        stream_id: str | None = None,
+        destination_identities: Sequence[str] | None = None,
+        topic: str = "",
+    ) -> ByteStreamWriter:
+        """Open a byte stream to write to piece by piece."""
+        writer = ByteStreamWriter(
+            self,
+            name=name,
+            topic=topic,
+            attributes=attributes,
+            stream_id=stream_id,
+            total_size=total_size,
+            mime_type=mime_type,
+            destination_identities=destination_identities,
+        )
+        await writer._open()
+        return writer
+
+    async def send_text(
+        self,
+        text: str,
+        *,
+        destination_identities: Sequence[str] | None = None,
+        topic: str = "",
+        attributes: dict[str, str] | None = None,
+        reply_to_id: str | None = None,
+        compress: bool = True,
+    ) -> TextStreamInfo:
+        """Send a text of any length as one stream."""
+        content = text.encode()
+        header = StreamHeader(
+            stream_id=str(uuid.uuid4()),
+            text=True,
+            topic=topic,
+            mime_type="text/plain",
+            timestamp=time.time_ns() // 1_000_000,
+            size=len(content),
+            attributes=dict(attributes or {}),
+            reply_to=reply_to_id or "",
+        )
+        await self._send_stream(header, content, destination_identities, compress)
+        return text_info(header)
+
+    async def send_bytes(
+        self,
+        data: bytes,
+        *,
+        topic: str = "",
+        name: str | None = None,
+        mime_type: str | None = None,
+        destination_identities: Sequence[str] | None = None,
+        attributes: dict[str, str] | None = None,
+        stream_id: str | None = None,
+        compress: bool = True,
+    ) -> ByteStreamInfo:
+        """Send bytes of any length as one stream."""
+        header = StreamHeader(
+            stream_id=stream_id or str(uuid.uuid4()),
+            text=False,
+            topic=topic,
+            mime_type=mime_type or "application/octet-stream",
+            timestamp=time.time_ns() // 1_000_000,
+            size=len(data),
+            attributes=dict(attributes or {}),
+            name=name or "",
+        )
+        await self._send_stream(header, data, destination_identities, compress)
+        return byte_info(header)
+
+    async def send_file(
+        self,
+        file_path: str,
+        *,
+        topic: str = "",
+        destination_identities: Sequence[str] | None = None,
+        attributes: dict[str, str] | None = None,
+        stream_id: str | None = None,
+        compress: bool = True,
+    ) -> ByteStreamInfo:
+        """Send a file as one byte stream, without reading it into memory at once.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        import mimetypes
+
+        path = Path(file_path)
+        size = path.stat().st_size
+        mime_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        if size <= CHUNK_SIZE:
+            return await self.send_bytes(
+                path.read_bytes(),
+                topic=topic,
+                name=path.name,
+                mime_type=mime_type,
+                destination_identities=destination_identities,
+                attributes=attributes,
+                stream_id=stream_id,
+                compress=compress,
+            )
+        writer = await self.stream_bytes(
+            path.name,
+            total_size=size,
+            mime_type=mime_type,
+            attributes=attributes,
+            stream_id=stream_id,
+            destination_identities=destination_identities,
+            topic=topic,
+        )
+        async with writer:
+            with path.open("rb") as file:
+                while piece := file.read(CHUNK_SIZE):
+                    await writer.write(piece)
+        return writer.info
+
+    # -- remote procedure calls ------------------------------------------------------------------------------------
+
+    async def perform_rpc(
+        self,
+        *,
+        destination_identity: str,
+        method: str,
+        payload: str,
+        response_timeout: float | None = None,
+        max_round_trip_latency: float | None = None,
+    ) -> str:
+        """Call a method of another participant and return its answer.
+
+        Args:
+            response_timeout: seconds for the whole call; None = 15.
+            max_round_trip_latency: seconds in which the other side must confirm the call; None = 7.
+
+        Raises:
+            RpcError: it failed there or on the way; its code says how.
+        """
+        call = RpcCallInfo(destination_identity, method, payload, response_timeout, max_round_trip_latency)
+        return await self._room._rpc.perform(call, self._interceptors)
+
+    @overload
+    def register_rpc_method(self, method_name: str, handler: None = None) -> Callable[[_F], _F]: ...
+    @overload
+    def register_rpc_method(self, method_name: str, handler: _F) -> _F: ...
+    def register_rpc_method(self, method_name: str, handler: _F | None = None) -> _F | Callable[[_F], _F]:
+        """Let others call a function, sync or async; without `handler` a decorator. Replaces one of that name."""
+        if handler is None:
+            return lambda decorated: self.register_rpc_method(method_name, decorated)
+        self._rpc_handlers[method_name] = handler
+        return handler
+
+    def unregister_rpc_method(self, method: str) -> None:
+        """No longer take calls of this method."""
+        self._rpc_handlers.pop(method, None)
+
+    def add_rpc_interceptor(self, interceptor: RpcInterceptor) -> None:
+        """Let it see every call from now on; the first added is the outermost."""
+        self._interceptors.append(interceptor)
+
+    def remove_rpc_interceptor(self, interceptor: RpcInterceptor) -> None:
+        """Undo `add_rpc_interceptor`."""
+        if interceptor in self._interceptors:
+            self._interceptors.remove(interceptor)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    async def _send_packet(self, packet: m.DataPacket, *, reliable: bool) -> None:
+        if not packet.participant_identity:
+            packet.participant_identity = self.identity
+        await self._connection.send_packet(packet, reliable=reliable)
+
+    async def _send_stream(
+        self, header: StreamHeader, content: bytes, destinations: Sequence[str] | None, compress: bool
+    ) -> None:
+        names = list(destinations or ())
+        receivers = self._room._receivers(names)
+        if all(info.client_protocol >= _INLINE_PROTOCOL for info in receivers):
+            inflates = m.ClientInfo.Capability.CAP_COMPRESSION_DEFLATE_RAW
+            packed, deflated = content, False
+            if compress and all(inflates in info.capabilities for info in receivers):
+                packed, deflated = compressed_or_plain(content)
+            if len(packed) <= CHUNK_SIZE:
+                await self._send_packet(header_packet(header, names, inline=packed, deflated=deflated), reliable=True)
+                return
+        await self._send_packet(header_packet(header, names), reliable=True)
+        pieces = split_utf8(content.decode()) if header.text else split_bytes(content)
+        for index, piece in enumerate(pieces):
+            await self._send_packet(chunk_packet(header.stream_id, index, piece, names), reliable=True)
+        await self._send_packet(trailer_packet(header.stream_id, "", {}, names), reliable=True)
+
+    async def _update(self, **change: Any) -> None:
+        request = m.UpdateParticipantMetadata(
+            metadata=change.get("metadata", self.metadata),
+            name=change.get("name", self.name),
+            attributes=change.get("attributes", {}),
+        )
+        await self._connection.update_self(request)
+
+    async def _publish(self, track: LocalTrack, options: TrackPublishOptions, cid: str) -> _Sending:
+        chosen = plan(track, options)
+        info = await self._connection.publish(add_track_request(track, options, chosen, cid))
+        sender = _engine.new_handle()
+        self._add_sender(sender, track, chosen, cid, negotiated_codec(info, chosen))
+        try:
+            await self._connection.negotiate(sender)
+        except BaseException:
+            self._remove_sender(sender)
+            raise
+        publication = LocalTrackPublication(info)
+        publication._track = track
+        sending = _Sending(publication, track, options, cid, sender)
+        self._attach(sending)
+        return sending
+
+    def _add_sender(self, sender: int, track: LocalTrack, chosen: Plan, cid: str, codec: str) -> None:
+        several = len(chosen.layers) > 1
+        self._connection.engine.add_sender(
+            self._connection.peer(Target.PUBLISHER),
+            sender,
+            track._source._open(),
+            cid=cid,
+            stream_id="-",
+            codec=codec,
+            bitrate=chosen.bitrate,
+            fps=chosen.fps,
+            layers=[(each.rid, each.width, each.height, each.bitrate, each.fps) for each in chosen.layers]
+            if several
+            else [],
+            dtx=chosen.dtx,
+            red=chosen.red,
+        )
+        if track.muted:
+            self._connection.engine.mute_sender(sender, True)
+
+    def _remove_sender(self, sender: int) -> None:
+        try:
+            self._connection.engine.remove_sender(sender)
+        except _engine.EngineClosedError:
+            return
+
+    def _attach(self, sending: _Sending) -> None:
+        track, publication, connection = sending.track, sending.publication, self._connection
+        self._sending[publication.sid] = sending
+        self._track_publications[publication.sid] = publication
+        track._sid = publication.sid
+
+        def on_mute(muted: bool) -> None:
+            publication._set_muted(muted)
+            connection.engine.mute_sender(sending.sender, muted)
+            connection.send(m.SignalRequest(mute=m.MuteTrackRequest(sid=publication.sid, muted=muted)))
+            self._room.emit("track_muted" if muted else "track_unmuted", self, publication)
+
+        def statistics() -> list[RtcStats]:
+            figures = connection.engine.sender_statistics(sending.sender)
+            return [RtcStats.of_sender(publication.sid, track.kind, figures)]
+
+        track._on_mute = on_mute
+        track._statistics = statistics
+        if publication.muted != track.muted:
+            on_mute(track.muted)
+
+    def _unpublish(self, sid: str) -> None:
+        """Take a track down on our side; the next offer tells the server."""
+        sending = self._sending.pop(sid)
+        self._track_publications.pop(sid, None)
+        self._remove_sender(sending.sender)
+        track, publication = sending.track, sending.publication
+        track._on_mute = track._statistics = None
+        track._sid = UNPUBLISHED_SID
+        publication._ended()
+        self._room.emit("local_track_unpublished", publication)
+        publication._track = None
+
+    async def _republish(self) -> None:
+        """Publish everything again after joining anew, under new sids."""
+        for old_sid, sending in list(self._sending.items()):
+            if self._sending.pop(old_sid, None) is None:
+                continue
+            self._track_publications.pop(old_sid, None)
+            try:
+                again = await self._publish(sending.track, sending.options, sending.cid)
+            except (GreenroomError, TimeoutError) as error:
+                if isinstance(error, DisconnectedError | StateError):
+                    raise
+                self._room._log.warning("%r could not be published again: %s", sending.track, error)
+                continue
+            publication = sending.publication
+            publication._info = again.publication._info
+            again.publication = publication
+            self._track_publications[publication.sid] = publication
+            self._room.emit("local_track_republished", publication, old_sid)
+
+    def _sending_by_sid(self, sid: str) -> _Sending | None:
+        return self._sending.get(sid)

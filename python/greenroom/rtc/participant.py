@@ -1,0 +1,201 @@
+"""Participants, local and remote."""
+
+from __future__ import annotations
+
+import datetime
+import weakref
+from abc import ABC
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from greenroom.errors import GreenroomError, PublishError
+from greenroom.rtc.enums import (
+    ConnectionQuality,
+    DisconnectReason,
+    ParticipantKind,
+    ParticipantKindDetail,
+    ParticipantState,
+    TrackSource,
+)
+from greenroom.rtc.track_publication import RemoteTrackPublication, TrackPublication
+from greenroom.wire import messages as m
+
+if TYPE_CHECKING:
+    from greenroom.rtc._reader import MediaReader
+    from greenroom.rtc.track import Track
+
+__all__ = [
+    "Participant",
+    "ParticipantPermission",
+    "PublishDTMFError",
+    "PublishDataError",
+    "PublishDataTrackError",
+    "PublishTrackError",
+    "PublishTranscriptionError",
+    "RemoteParticipant",
+    "UnpublishTrackError",
+]
+
+_KINDS = {
+    m.ParticipantInfo.Kind.STANDARD: ParticipantKind.PARTICIPANT_KIND_STANDARD,
+    m.ParticipantInfo.Kind.INGRESS: ParticipantKind.PARTICIPANT_KIND_INGRESS,
+    m.ParticipantInfo.Kind.EGRESS: ParticipantKind.PARTICIPANT_KIND_EGRESS,
+    m.ParticipantInfo.Kind.SIP: ParticipantKind.PARTICIPANT_KIND_SIP,
+    m.ParticipantInfo.Kind.AGENT: ParticipantKind.PARTICIPANT_KIND_AGENT,
+    m.ParticipantInfo.Kind.CONNECTOR: ParticipantKind.PARTICIPANT_KIND_CONNECTOR,
+    m.ParticipantInfo.Kind.BRIDGE: ParticipantKind.PARTICIPANT_KIND_BRIDGE,
+}
+
+
+class PublishTrackError(PublishError):
+    """A track was not published."""
+
+
+class UnpublishTrackError(GreenroomError):
+    """A track was not unpublished."""
+
+
+class PublishDataError(GreenroomError):
+    """Data was not sent."""
+
+
+class PublishDTMFError(GreenroomError):
+    """A tone was not sent."""
+
+
+class PublishTranscriptionError(GreenroomError):
+    """A transcription was not sent."""
+
+
+class PublishDataTrackError(PublishError):
+    """A data track was not published."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantPermission:
+    """What a participant may do."""
+
+    can_subscribe: bool
+    can_publish: bool
+    can_publish_data: bool
+    can_publish_sources: tuple[TrackSource, ...]
+    hidden: bool
+    can_update_metadata: bool
+    can_subscribe_metrics: bool
+
+
+class Participant(ABC):
+    """What is known of everyone in a room."""
+
+    def __init__(self, info: m.ParticipantInfo) -> None:
+        self._info = info
+        self._track_publications: dict[str, Any] = {}
+        self._connection_quality = ConnectionQuality.QUALITY_UNKNOWN
+        self._disconnect_reason: DisconnectReason | None = None
+        self._audio_level = 0.0
+        self._followers: weakref.WeakSet[MediaReader[Any]] = weakref.WeakSet()
+
+    @property
+    def sid(self) -> str:
+        """The id of this session; another one after rejoining."""
+        return self._info.sid
+
+    @property
+    def identity(self) -> str:
+        """The name chosen by whoever made the token: unique in the room, the same after rejoining."""
+        return self._info.identity
+
+    @property
+    def name(self) -> str:
+        """The name for display."""
+        return self._info.name
+
+    @property
+    def metadata(self) -> str:
+        """A text of the application's."""
+        return self._info.metadata
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Texts of the application's by key (a copy)."""
+        return dict(self._info.attributes)
+
+    @property
+    def state(self) -> ParticipantState:
+        """How far it has joined."""
+        return ParticipantState(self._info.state)
+
+    @property
+    def kind(self) -> ParticipantKind:
+        """Person, agent, phone, ..."""
+        return _KINDS.get(self._info.kind, ParticipantKind.PARTICIPANT_KIND_STANDARD)
+
+    @property
+    def kind_details(self) -> list[ParticipantKindDetail]:
+        """More about its kind; what this version does not know is left out."""
+        known = {int(detail) for detail in ParticipantKindDetail}
+        return [ParticipantKindDetail(detail) for detail in self._info.kind_details if detail in known]
+
+    @property
+    def permissions(self) -> ParticipantPermission:
+        """What it may do."""
+        permission = self._info.permission
+        return ParticipantPermission(
+            can_subscribe=permission.can_subscribe,
+            can_publish=permission.can_publish,
+            can_publish_data=permission.can_publish_data,
+            can_publish_sources=tuple(TrackSource(source) for source in permission.can_publish_sources),
+            hidden=permission.hidden,
+            can_update_metadata=permission.can_update_metadata,
+            can_subscribe_metrics=permission.can_subscribe_metrics,
+        )
+
+    @property
+    def joined_at(self) -> datetime.datetime | None:
+        """When it joined (UTC)."""
+        milliseconds = self._info.joined_at_ms or self._info.joined_at * 1000
+        return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC) if milliseconds else None
+
+    @property
+    def disconnect_reason(self) -> DisconnectReason | None:
+        """Why it left; None while it is here."""
+        return self._disconnect_reason
+
+    @property
+    def connection_quality(self) -> ConnectionQuality:
+        """The server's last judgement."""
+        return self._connection_quality
+
+    @property
+    def audio_level(self) -> float:
+        """How loud it speaks, 0 to 1; 0 while it does not."""
+        return self._audio_level
+
+    @property
+    def track_publications(self) -> Mapping[str, TrackPublication]:
+        """Its tracks by sid."""
+        return self._track_publications
+
+    def _track_available(self, track: Track, source: TrackSource) -> None:
+        for reader in list(self._followers):
+            reader.track_available(track, source)
+
+    def _end(self) -> None:
+        for reader in list(self._followers):
+            reader.ended()
+        self._followers.clear()
+
+    def __repr__(self) -> str:
+        return f"rtc.{type(self).__name__}(sid={self.sid}, identity={self.identity}, name={self.name})"
+
+
+class RemoteParticipant(Participant):
+    """Somebody else in the room."""
+
+    _track_publications: dict[str, RemoteTrackPublication]
+
+    @property
+    def track_publications(self) -> Mapping[str, RemoteTrackPublication]:
+        """Its tracks by sid, subscribed or not."""
+        return self._track_publications

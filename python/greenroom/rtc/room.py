@@ -1,0 +1,525 @@
+"""`Room`: joining a room and being told what happens in it."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self, TypeAlias
+
+from greenroom.errors import ConfigError, ConnectError, DisconnectedError, StateError
+from greenroom.protocol import client_io as io
+from greenroom.protocol.client_rpc import REQUEST_TOPIC, RESPONSE_TOPIC
+from greenroom.rtc._connection import Connection
+from greenroom.rtc._dispatch import Dispatch
+from greenroom.rtc._rpc_runner import RpcRunner
+from greenroom.rtc._stream_runner import StreamRunner
+from greenroom.rtc.data_stream import ByteStreamHandler, TextStreamHandler, TextStreamReader
+from greenroom.rtc.data_track import DataTracks
+from greenroom.rtc.enums import ConnectionState, DataPacketKind, DisconnectReason, SimulateScenarioKind
+from greenroom.rtc.events import EventEmitter
+from greenroom.rtc.local_participant import LocalParticipant
+from greenroom.rtc.options import RoomOptions
+from greenroom.rtc.participant import RemoteParticipant
+from greenroom.rtc.stats import RtcStats as TrackStats
+from greenroom.wire import messages as m
+
+__all__ = [
+    "ByteStreamHandler",
+    "ConnectError",
+    "DataPacket",
+    "EventTypes",
+    "Room",
+    "RtcStats",
+    "SipDTMF",
+    "TextStreamHandler",
+]
+
+EventTypes: TypeAlias = Literal[
+    "participant_connected",
+    "participant_disconnected",
+    "participant_active",
+    "local_track_published",
+    "local_track_unpublished",
+    "local_track_republished",
+    "local_track_subscribed",
+    "track_published",
+    "track_unpublished",
+    "track_subscribed",
+    "track_unsubscribed",
+    "track_subscription_failed",
+    "track_muted",
+    "track_unmuted",
+    "active_speakers_changed",
+    "room_metadata_changed",
+    "participant_metadata_changed",
+    "participant_name_changed",
+    "participant_attributes_changed",
+    "connection_quality_changed",
+    "participant_encryption_status_changed",
+    "participant_permissions_changed",
+    "data_received",
+    "sip_dtmf_received",
+    "transcription_received",
+    "e2ee_state_changed",
+    "connection_state_changed",
+    "connected",
+    "disconnected",
+    "reconnecting",
+    "reconnected",
+    "room_updated",
+    "moved",
+    "token_refreshed",
+    "data_track_published",
+    "data_track_unpublished",
+]
+
+#: Seconds that async handlers have to end by themselves when the room ends, before they are cancelled.
+HANDLER_GRACE = 0.25
+
+
+@dataclass
+class DataPacket:
+    """What `publish_data` sent. `participant` is None when it came from the server's API."""
+
+    data: bytes
+    kind: DataPacketKind
+    participant: RemoteParticipant | None
+    topic: str | None = None
+
+
+@dataclass
+class SipDTMF:
+    """A telephone tone."""
+
+    code: int
+    digit: str
+    participant: RemoteParticipant | None = None
+
+
+@dataclass
+class RtcStats:
+    """Figures of everything that is sent and received."""
+
+    publisher_stats: list[TrackStats]
+    subscriber_stats: list[TrackStats]
+
+
+class _Sid(str):
+    """A sid that may also be awaited, as programs do with `await room.sid`."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, str]:
+        return str(self)
+        yield
+
+
+class Room(EventEmitter[EventTypes]):
+    """A room we join, or have joined.
+
+        room = rtc.Room()
+
+        @room.on("track_subscribed")
+        async def on_track_subscribed(track, publication, participant): ...
+
+        await room.connect(url, token)
+
+    Handlers may be plain or coroutine functions; coroutines run as tasks that end with the room. Events of one room
+    come in order. Used as `async with Room() as room:` it disconnects at the end.
+
+    Args:
+        loop: kept for compatibility; the running loop is used.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        super().__init__()
+        self._log = logging.getLogger("greenroom.rtc")
+        self._connection: Connection | None = None
+        self._dispatch: Dispatch | None = None
+        self._local: LocalParticipant | None = None
+        self._remote_participants: dict[str, RemoteParticipant] = {}
+        self._state = ConnectionState.CONN_DISCONNECTED
+        self._streams = StreamRunner(self._handler_tasks)
+        self._data_tracks = DataTracks(self)
+        self._rpc: RpcRunner
+        self._joining = False
+        self._held: list[Callable[[], None]] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._closers: set[asyncio.Task[Any] | None] = set()
+        self._last_room = m.Room()
+
+    # -- joining and leaving ---------------------------------------------------------------------------------------
+
+    async def connect(self, url: str, token: str, options: RoomOptions | None = None) -> None:
+        """Join the room that the token names. Cancelling it leaves nothing behind.
+
+        Participants and tracks that are there already are in `remote_participants` when it returns; their
+        `track_subscribed` events follow, also to handlers registered right after it.
+
+        Args:
+            url: ws://, wss://, http:// or https:// address of the server.
+            token: an access token.
+
+        Raises:
+            ConnectError: it did not work; the subclass and the message say why.
+            ConfigError: the URL or an option cannot work.
+            StateError: the room is connected, or being connected, already.
+        """
+        if self._connection is not None or self._joining:
+            raise StateError("the room is already connected; disconnect first, or make another Room")
+        options = options or RoomOptions()
+        if options.e2ee is not None or options.encryption is not None:
+            raise ConfigError("end-to-end encryption is not available; leave `e2ee` and `encryption` out")
+        self._joining = True
+        try:
+            self._prepare(options)
+            connection = Connection(self, url, token, options)
+            self._dispatch = Dispatch(self, connection)
+            self._connection = connection
+            self._held = []
+            try:
+                await connection.open()
+            except BaseException:
+                self._forget()
+                raise
+        finally:
+            self._joining = False
+        self._state = ConnectionState.CONN_CONNECTED
+        self._held.insert(0, self._announce_connected)
+        asyncio.get_running_loop().call_soon(self._release)
+
+    async def disconnect(self, *, reason: int = DisconnectReason.CLIENT_INITIATED) -> None:
+        """Leave: tracks end, waiting calls fail, `disconnected` is emitted, handlers end. Idempotent."""
+        if self._connection is None or self._joining:
+            return
+        self._closers.add(asyncio.current_task())
+        await asyncio.shield(self._close(DisconnectReason(reason)))
+
+    async def wait_for(
+        self, event: EventTypes, predicate: Callable[..., bool] | None = None, timeout: float | None = None
+    ) -> Any:
+        """The next such event: its argument, a tuple of its arguments, or None when it has none.
+
+        Raises:
+            TimeoutError: it did not come in `timeout` seconds.
+            DisconnectedError: the room ended first.
+        """
+        waiter: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()
+
+        def happened(*args: Any) -> None:
+            if not waiter.done() and (predicate is None or predicate(*args)):
+                waiter.set_result(args)
+
+        def ended(*args: Any) -> None:
+            if not waiter.done():
+                waiter.set_exception(DisconnectedError(f"the room was disconnected before {event!r} happened"))
+
+        self.on(event, happened)
+        if event != "disconnected":
+            self.on("disconnected", ended)
+        try:
+            async with asyncio.timeout(timeout):
+                args = await waiter
+        finally:
+            self.off(event, happened)
+            self.off("disconnected", ended)
+        return args[0] if len(args) == 1 else args or None
+
+    async def wait_disconnected(self) -> DisconnectReason:
+        """Return when the room has ended, with the reason."""
+        if self._state is ConnectionState.CONN_DISCONNECTED:
+            return DisconnectReason.UNKNOWN_REASON
+        reason: DisconnectReason = await self.wait_for("disconnected")
+        return reason
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        await self.disconnect()
+
+    # -- what is known ---------------------------------------------------------------------------------------------
+
+    @property
+    def sid(self) -> _Sid:
+        """The room's id on the server, as a text that may also be awaited. Raises StateError before connecting."""
+        if not self._room_info.sid:
+            raise StateError("cannot get sid of a disconnected room")
+        return _Sid(self._room_info.sid)
+
+    @property
+    def name(self) -> str:
+        """The room's name; "" before connecting."""
+        return self._room_info.name
+
+    @property
+    def metadata(self) -> str:
+        """A text of the application's."""
+        return self._room_info.metadata
+
+    @property
+    def num_participants(self) -> int:
+        """Participants as the server counts them; agents are not among them."""
+        return self._room_info.num_participants
+
+    @property
+    def num_publishers(self) -> int:
+        """Participants that publish."""
+        return self._room_info.num_publishers
+
+    @property
+    def creation_time(self) -> datetime.datetime:
+        """When the room was made (UTC)."""
+        milliseconds = self._room_info.creation_time_ms or self._room_info.creation_time * 1000
+        return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC)
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether somebody records it."""
+        return self._room_info.active_recording
+
+    @property
+    def empty_timeout(self) -> float:
+        """Seconds that the room lives without anybody having joined."""
+        return float(self._room_info.empty_timeout)
+
+    @property
+    def departure_timeout(self) -> float:
+        """Seconds that the room lives after the last one left."""
+        return float(self._room_info.departure_timeout)
+
+    @property
+    def local_participant(self) -> LocalParticipant:
+        """Ourselves. Raises StateError before connecting."""
+        if self._local is None:
+            raise StateError("cannot access local participant before connecting")
+        return self._local
+
+    @property
+    def remote_participants(self) -> Mapping[str, RemoteParticipant]:
+        """The others by identity. Stays as it was when the room ends."""
+        return self._remote_participants
+
+    @property
+    def connection_state(self) -> ConnectionState:
+        """Connected, reconnecting or disconnected."""
+        return self._state
+
+    def isconnected(self) -> bool:
+        """Whether the room was joined and has not ended; also while it reconnects."""
+        return self._state is not ConnectionState.CONN_DISCONNECTED
+
+    async def get_rtc_stats(self) -> RtcStats:
+        """Figures of the connections and of every track."""
+        connection = self._require_connection()
+        publisher = [TrackStats.of_transport("publisher", connection.transport_figures(io.Target.PUBLISHER))]
+        for sending in self.local_participant._sending.values():
+            publisher += await sending.track.get_stats()
+        subscriber = [TrackStats.of_transport("subscriber", connection.transport_figures(io.Target.SUBSCRIBER))]
+        for participant in self._remote_participants.values():
+            for publication in participant.track_publications.values():
+                if publication.track is not None:
+                    subscriber += await publication.track.get_stats()
+        return RtcStats(publisher, subscriber)
+
+    # -- streams ---------------------------------------------------------------------------------------------------
+
+    def register_text_stream_handler(self, topic: str, handler: TextStreamHandler) -> None:
+        """Call `handler(reader, participant_identity)` for every text stream with this topic; sync or async.
+
+        Raises:
+            ConfigError: the topic has a handler.
+        """
+        self._streams.register(topic, handler, text=True)
+
+    def unregister_text_stream_handler(self, topic: str) -> None:
+        """Undo `register_text_stream_handler`."""
+        self._streams.unregister(topic, text=True)
+
+    def register_byte_stream_handler(self, topic: str, handler: ByteStreamHandler) -> None:
+        """Call `handler(reader, participant_identity)` for every byte stream with this topic; sync or async.
+
+        Raises:
+            ConfigError: the topic has a handler.
+        """
+        self._streams.register(topic, handler, text=False)
+
+    def unregister_byte_stream_handler(self, topic: str) -> None:
+        """Undo `register_byte_stream_handler`."""
+        self._streams.unregister(topic, text=False)
+
+    async def simulate_scenario(self, scenario: int) -> None:
+        """Provoke a fault, to see how a program takes it."""
+        connection = self._require_connection()
+        kind = SimulateScenarioKind(scenario)
+        if kind is SimulateScenarioKind.SIMULATE_SIGNAL_RECONNECT:
+            await connection.drop_socket()
+        else:
+            connection.send(m.SignalRequest(simulate=_SCENARIOS[kind]))
+
+    # -- what the connection tells (ConnectionOwner) ---------------------------------------------------------------
+
+    def session_output(self, output: io.Output) -> None:
+        """Apply an output of the session, now or when `connect` has returned."""
+        if isinstance(output, io.Joined):
+            self._joined()
+        elif isinstance(output, io.Closed):
+            if self._connection is not None and not self._joining:
+                self._close(DisconnectReason(output.reason))
+        elif self._dispatch is not None:
+            dispatch = self._dispatch
+            self._deliver(lambda: dispatch.output(output))
+
+    def packet_received(self, packet: m.DataPacket, reliable: bool) -> None:
+        """Apply a data packet."""
+        if self._dispatch is not None:
+            dispatch = self._dispatch
+            self._deliver(lambda: dispatch.packet(packet, reliable))
+
+    def data_track_payload(self, payload: bytes) -> None:
+        """Apply a packet of a data track."""
+        self._data_tracks.payload(payload)
+
+    def own_tracks(self) -> list[m.TrackPublishedResponse]:
+        """Our published tracks as the server described them."""
+        sending = self._local._sending.values() if self._local is not None else ()
+        return [m.TrackPublishedResponse(cid=each.cid, track=each.publication._info) for each in sending]
+
+    async def republish(self) -> None:
+        """Publish our tracks again after joining anew."""
+        await self.local_participant._republish()
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _room_info(self) -> m.Room:
+        view = self._connection.session.view if self._connection is not None else None
+        return view.room if view is not None else self._last_room
+
+    def _require_connection(self) -> Connection:
+        if self._connection is None:
+            raise StateError("the room is not connected")
+        return self._connection
+
+    def _receivers(self, identities: list[str]) -> list[m.ParticipantInfo]:
+        """The descriptions of these participants that are here, or of all."""
+        names = identities or list(self._remote_participants)
+        return [self._remote_participants[name]._info for name in names if name in self._remote_participants]
+
+    def _prepare(self, options: RoomOptions) -> None:
+        self._remote_participants.clear()
+        self._closing = None
+        self._closers.clear()
+        self._local = None
+        self._rpc = RpcRunner(self)
+        self._data_tracks = DataTracks(self)
+        self._streams.limit(options.data_stream.max_payload_byte_length if options.data_stream else None)
+        for topic, take in ((REQUEST_TOPIC, self._rpc_request), (RESPONSE_TOPIC, self._rpc_response)):
+            self._streams.unregister(topic, text=True)
+            self._streams.register(topic, take, text=True)
+
+    async def _rpc_request(self, reader: TextStreamReader, sender: str) -> None:
+        self._rpc.request_text(sender, reader.info.attributes or {}, await reader.read_all())
+
+    async def _rpc_response(self, reader: TextStreamReader, sender: str) -> None:
+        self._rpc.response_text(sender, reader.info.attributes or {}, await reader.read_all())
+
+    def _joined(self) -> None:
+        connection = self._connection
+        if connection is None or connection.session.view is None or self._dispatch is None:
+            return
+        self._local = LocalParticipant(self, connection, connection.session.view.local)
+        self._dispatch.fill()
+
+    def _deliver(self, happening: Callable[[], None]) -> None:
+        if self._held is not None:
+            self._held.append(happening)
+            return
+        happening()
+
+    def _hold_events(self) -> None:
+        """Keep events back until `_release`."""
+        if self._held is None:
+            self._held = []
+
+    def _release(self) -> None:
+        while self._held:
+            happening = self._held.pop(0)
+            try:
+                happening()
+            except Exception:
+                self._log.exception("an event of the room could not be delivered")
+        self._held = None
+
+    def _announce_connected(self) -> None:
+        self.emit("connection_state_changed", self._state)
+        self.emit("connected")
+
+    def _set_state(self, state: ConnectionState) -> None:
+        if state is not self._state:
+            self._state = state
+            self.emit("connection_state_changed", state)
+
+    def _forget(self) -> None:
+        self._connection = None
+        self._dispatch = None
+        self._held = None
+        self._local = None
+        self._remote_participants.clear()
+
+    def _close(self, reason: DisconnectReason) -> asyncio.Task[None]:
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._end(reason), name="leaving a room")
+        return self._closing
+
+    async def _end(self, reason: DisconnectReason) -> None:
+        connection = self._require_connection()
+        self._release()
+        self._last_room = self._room_info
+        connection.leave(reason)
+        try:
+            self._end_media()
+            self._streams.end()
+            self._data_tracks.end()
+            self._set_state(ConnectionState.CONN_DISCONNECTED)
+            before = set(self._handler_tasks)
+            self.emit("disconnected", reason)
+            await self._rpc.close(but=self._closers)
+            started = set(self._handler_tasks) - before
+            await self._handler_tasks.close(grace=HANDLER_GRACE, but=self._closers | started)
+        finally:
+            await connection.close()
+            self._connection = None
+            self._dispatch = None
+
+    def _end_media(self) -> None:
+        local = self._local
+        for sid in list(local._sending) if local is not None else ():
+            self.local_participant._unpublish(sid)
+        for participant in self._remote_participants.values():
+            for publication in participant._track_publications.values():
+                track, publication._track = publication._track, None
+                if track is not None:
+                    track._end()
+            participant._end()
+        if local is not None:
+            local._end()
+
+    def __repr__(self) -> str:
+        sid = self._room_info.sid or "unknown"
+        return f"rtc.Room(sid={sid}, name={self.name}, metadata={self.metadata}, state={self._state.name})"
+
+
+_SCENARIOS = {
+    SimulateScenarioKind.SIMULATE_SPEAKER: m.SimulateScenario(speaker_update=3),
+    SimulateScenarioKind.SIMULATE_NODE_FAILURE: m.SimulateScenario(node_failure=True),
+    SimulateScenarioKind.SIMULATE_SERVER_LEAVE: m.SimulateScenario(server_leave=True),
+    SimulateScenarioKind.SIMULATE_MIGRATION: m.SimulateScenario(migration=True),
+    SimulateScenarioKind.SIMULATE_FORCE_TCP: m.SimulateScenario(switch_candidate_protocol=1),  # type: ignore[arg-type]
+    SimulateScenarioKind.SIMULATE_FORCE_TLS: m.SimulateScenario(switch_candidate_protocol=2),  # type: ignore[arg-type]
+    SimulateScenarioKind.SIMULATE_FULL_RECONNECT: m.SimulateScenario(leave_request_full_reconnect=True),
+    SimulateScenarioKind.SIMULATE_DISCONNECT_SIGNAL_ON_RESUME: m.SimulateScenario(disconnect_signal_on_resume=True),
+}

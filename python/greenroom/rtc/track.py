@@ -1,0 +1,195 @@
+"""Local and remote tracks."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from greenroom import _engine
+from greenroom.errors import ConfigError, StateError
+from greenroom.rtc.enums import StreamState, TrackKind
+from greenroom.rtc.stats import RtcStats
+
+if TYPE_CHECKING:
+    from greenroom.rtc._reader import MediaReader
+    from greenroom.rtc.audio_source import AudioSource
+    from greenroom.rtc.video_source import VideoSource
+
+__all__ = [
+    "AudioTrack",
+    "LocalAudioTrack",
+    "LocalTrack",
+    "LocalVideoTrack",
+    "RemoteAudioTrack",
+    "RemoteTrack",
+    "RemoteVideoTrack",
+    "Track",
+    "VideoTrack",
+]
+
+UNPUBLISHED_SID = "TR_unknown"
+
+
+class Track:
+    """Audio or video that can be read with an `AudioStream` or `VideoStream`."""
+
+    def __init__(self, sid: str, name: str, kind: TrackKind, *, muted: bool = False) -> None:
+        self._sid = sid
+        self._name = name
+        self._kind = kind
+        self._muted = muted
+        self._stream_state = StreamState.STATE_ACTIVE
+        self._readers: weakref.WeakSet[MediaReader[Any]] = weakref.WeakSet()
+
+    @property
+    def sid(self) -> str:
+        """The publication's sid; "TR_unknown" for a local track that is not published."""
+        return self._sid
+
+    @property
+    def name(self) -> str:
+        """The name its publisher gave it."""
+        return self._name
+
+    @property
+    def kind(self) -> TrackKind:
+        """Audio or video."""
+        return self._kind
+
+    @property
+    def stream_state(self) -> StreamState:
+        """STATE_PAUSED while the server holds the video back for lack of bandwidth."""
+        return self._stream_state
+
+    @property
+    def muted(self) -> bool:
+        """Whether its publisher muted it."""
+        return self._muted
+
+    async def get_stats(self) -> list[RtcStats]:
+        """Figures of the track's media.
+
+        Raises:
+            StateError: the track is not published or subscribed.
+        """
+        raise StateError("room failure: no transceiver found for track: it is not published or subscribed")
+
+    def _attach_sink(self, sink: _engine.AudioSink | _engine.VideoSink) -> None:
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        for reader in list(self._readers):
+            reader.track_ended()
+        self._readers.clear()
+
+    def __repr__(self) -> str:
+        return f"rtc.{type(self).__name__}(sid={self._sid}, name={self._name})"
+
+
+class _LocalTrack(Track):
+    _source: AudioSource | VideoSource
+
+    def __init__(self, name: str, kind: TrackKind, source: AudioSource | VideoSource) -> None:
+        super().__init__(UNPUBLISHED_SID, name, kind)
+        self._source = source
+        self._on_mute: Callable[[bool], None] | None = None
+        self._statistics: Callable[[], list[RtcStats]] | None = None
+
+    def mute(self) -> None:
+        """Send silence or nothing; the others are told. Works unpublished too."""
+        self._set_muted(True)
+
+    def unmute(self) -> None:
+        """Undo `mute`."""
+        self._set_muted(False)
+
+    async def get_stats(self) -> list[RtcStats]:
+        """Figures of what is sent."""
+        return await super().get_stats() if self._statistics is None else self._statistics()
+
+    def _set_muted(self, muted: bool) -> None:
+        if muted == self._muted:
+            return
+        self._muted = muted
+        if self._on_mute is not None:
+            self._on_mute(muted)
+
+
+class LocalAudioTrack(_LocalTrack):
+    """An `AudioSource` under a name, to be published or listened to locally."""
+
+    _source: AudioSource
+
+    @staticmethod
+    def create_audio_track(name: str, source: AudioSource) -> LocalAudioTrack:
+        """A track of this source."""
+        return LocalAudioTrack(name, TrackKind.KIND_AUDIO, source)
+
+    def _attach_sink(self, sink: _engine.AudioSink | _engine.VideoSink) -> None:
+        if not isinstance(sink, _engine.AudioSink):
+            raise ConfigError(f"{self!r} is an audio track; read it with an AudioStream")
+        sink.attach_source(self._source._open())
+
+
+class LocalVideoTrack(_LocalTrack):
+    """A `VideoSource` under a name, to be published or watched locally."""
+
+    _source: VideoSource
+
+    @staticmethod
+    def create_video_track(name: str, source: VideoSource) -> LocalVideoTrack:
+        """A track of this source."""
+        return LocalVideoTrack(name, TrackKind.KIND_VIDEO, source)
+
+    def _attach_sink(self, sink: _engine.AudioSink | _engine.VideoSink) -> None:
+        if not isinstance(sink, _engine.VideoSink):
+            raise ConfigError(f"{self!r} is a video track; read it with a VideoStream")
+        sink.attach_source(self._source._open())
+
+
+class _RemoteTrack(Track):
+    def __init__(
+        self, sid: str, name: str, kind: TrackKind, *, muted: bool, engine: _engine.Engine, peer: int, mid: str
+    ) -> None:
+        super().__init__(sid, name, kind, muted=muted)
+        self._engine = engine
+        self._peer = peer
+        self._mid = mid
+        self._live = True
+
+    async def get_stats(self) -> list[RtcStats]:
+        """Figures of what is received."""
+        if not self._live:
+            return await super().get_stats()
+        return [RtcStats.of_receiver(self._sid, self._kind, self._engine.receiver_statistics(self._peer, self._mid))]
+
+    def _end(self) -> None:
+        self._live = False
+        super()._end()
+
+
+class RemoteAudioTrack(_RemoteTrack):
+    """Audio of another participant. There is a new object for every subscription."""
+
+    def _attach_sink(self, sink: _engine.AudioSink | _engine.VideoSink) -> None:
+        if not isinstance(sink, _engine.AudioSink):
+            raise ConfigError(f"{self!r} is an audio track; read it with an AudioStream")
+        if self._live:
+            sink.attach_receiver(self._peer, self._mid)
+
+
+class RemoteVideoTrack(_RemoteTrack):
+    """Video of another participant. There is a new object for every subscription."""
+
+    def _attach_sink(self, sink: _engine.AudioSink | _engine.VideoSink) -> None:
+        if not isinstance(sink, _engine.VideoSink):
+            raise ConfigError(f"{self!r} is a video track; read it with a VideoStream")
+        if self._live:
+            sink.attach_receiver(self._peer, self._mid)
+
+
+LocalTrack: TypeAlias = LocalVideoTrack | LocalAudioTrack
+RemoteTrack: TypeAlias = RemoteVideoTrack | RemoteAudioTrack
+AudioTrack: TypeAlias = LocalAudioTrack | RemoteAudioTrack
+VideoTrack: TypeAlias = LocalVideoTrack | RemoteVideoTrack

@@ -1,0 +1,100 @@
+"""`VideoSource`: pictures in."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import TYPE_CHECKING
+
+from greenroom import _engine
+from greenroom.errors import ConfigError
+from greenroom.media.video_types import VideoRotation
+from greenroom.runtime.bridge import Bridge, bridge_for_loop
+
+if TYPE_CHECKING:
+    from greenroom.media.video import VideoFrame
+    from greenroom.rtc.options import FrameMetadata
+
+__all__ = ["VideoSource"]
+
+
+class VideoSource:
+    """The newest picture of a video. It keeps no queue: each captured frame goes straight to the encoders.
+
+    Args:
+        width, height: the usual size, from which simulcast layers are chosen. Frames may have another.
+        is_screencast: text and detail matter more than motion.
+
+    Raises:
+        ConfigError: the size is not positive.
+    """
+
+    def __init__(self, width: int, height: int, *, is_screencast: bool = False) -> None:
+        if width <= 0 or height <= 0:
+            raise ConfigError(f"a video source needs a positive size, not {width}x{height}")
+        self._width = width
+        self._height = height
+        self._is_screencast = is_screencast
+        self._native: _engine.VideoSource | None = None
+        self._closed = False
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self._open()
+
+    @property
+    def width(self) -> int:
+        """Declared width in pixels."""
+        return self._width
+
+    @property
+    def height(self) -> int:
+        """Declared height in pixels."""
+        return self._height
+
+    def capture_frame(
+        self,
+        frame: VideoFrame,
+        *,
+        timestamp_us: int = 0,
+        rotation: int = 0,
+        metadata: FrameMetadata | None = None,
+    ) -> None:
+        """Show this frame from now on. Returns when it was converted, so its buffer may be reused. Not a coroutine.
+
+        Args:
+            frame: any of the eleven encodings, any size.
+            timestamp_us: when it was taken, in microseconds; 0 = now.
+            rotation: a `VideoRotation`: how the viewer must turn it; the pixels are not turned.
+            metadata: accepted and not sent yet.
+
+        Raises:
+            FrameError: the frame's data does not fit its size and type.
+        """
+        if self._closed:
+            return
+        native = self._open()
+        native.capture(
+            int(frame.type), frame.width, frame.height, frame.data, timestamp_us, VideoRotation(rotation).degrees
+        )
+
+    async def aclose(self) -> None:
+        """Stop. Idempotent."""
+        self._closed = True
+        if self._native is not None:
+            self._finalizer()
+
+    def _open(self) -> _engine.VideoSource:
+        if self._native is None:
+            bridge = bridge_for_loop()
+            handle = _engine.new_handle()
+            self._native = _engine.VideoSource(bridge.engine, handle, self._width, self._height, self._is_screencast)
+            self._finalizer = weakref.finalize(self, _close, bridge, handle, self._native)
+            self._finalizer.atexit = False
+        return self._native
+
+
+def _close(bridge: Bridge, handle: int, native: _engine.VideoSource) -> None:
+    bridge.detach(handle)
+    native.close()

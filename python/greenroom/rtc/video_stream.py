@@ -1,0 +1,122 @@
+"""`VideoStream`: the pictures of a track as an asynchronous iterator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from greenroom import _engine
+from greenroom.errors import ConfigError
+from greenroom.media.video import VideoFrame
+from greenroom.media.video_types import VideoBufferType, VideoRotation
+from greenroom.rtc._reader import MediaReader
+from greenroom.rtc.options import FrameMetadata
+
+if TYPE_CHECKING:
+    from greenroom.rtc.participant import Participant
+    from greenroom.rtc.track import Track
+    from greenroom.runtime.bridge import Bridge
+
+__all__ = ["VideoFrameEvent", "VideoStream"]
+
+_Picture = tuple[int, int, int, bytearray, int, int]
+_ROTATIONS = {rotation.degrees: rotation for rotation in VideoRotation}
+
+
+@dataclass
+class VideoFrameEvent:
+    """One item of a `VideoStream`.
+
+    Attributes:
+        timestamp_us: when it is to be shown, in microseconds of the local monotonic clock.
+        rotation: a `VideoRotation`: how the picture must be turned.
+    """
+
+    frame: VideoFrame
+    timestamp_us: int
+    rotation: VideoRotation
+    metadata: FrameMetadata | None = None
+
+
+class VideoStream:
+    """Frames of a remote or local track, in the encoding you ask for. It ends like an `AudioStream`.
+
+    Args:
+        track: a video track.
+        loop: kept for compatibility; the running loop is used.
+        capacity: frames to keep for a slow reader, then the oldest is dropped. 0 = 8; 1 = the newest only.
+        format: one of the eleven encodings. None = the decoder's own, I420.
+
+    Raises:
+        ConfigError: the track is not a video track, or a value cannot work.
+    """
+
+    def __init__(
+        self,
+        track: Track,
+        loop: asyncio.AbstractEventLoop | None = None,
+        capacity: int = 0,
+        format: VideoBufferType | int | None = None,
+    ) -> None:
+        self._open(capacity, format)
+        self._reader.read_track(track)
+
+    @classmethod
+    def from_track(
+        cls,
+        *,
+        track: Track,
+        loop: asyncio.AbstractEventLoop | None = None,
+        format: VideoBufferType | int | None = None,
+        capacity: int = 0,
+    ) -> VideoStream:
+        """Like the constructor."""
+        return cls(track, capacity=capacity, format=format)
+
+    @classmethod
+    def from_participant(
+        cls,
+        *,
+        participant: Participant,
+        track_source: int,
+        loop: asyncio.AbstractEventLoop | None = None,
+        format: VideoBufferType | int | None = None,
+        capacity: int = 0,
+    ) -> VideoStream:
+        """The participant's track of that source, across republishing, until it leaves. It does not subscribe."""
+        stream = cls.__new__(cls)
+        stream._open(capacity, format)
+        stream._reader.follow(participant, track_source)
+        return stream
+
+    def __aiter__(self) -> AsyncIterator[VideoFrameEvent]:
+        return self
+
+    async def __anext__(self) -> VideoFrameEvent:
+        format, width, height, data, timestamp_us, rotation = await self._reader.next()
+        frame = VideoFrame(width, height, VideoBufferType(format), data)
+        return VideoFrameEvent(frame, timestamp_us, _ROTATIONS[rotation])
+
+    @property
+    def dropped(self) -> int:
+        """Frames lost because the reader was too slow."""
+        sink = self._reader._sink
+        return sink.dropped if isinstance(sink, _engine.VideoSink) else 0
+
+    async def aclose(self) -> None:
+        """End the iteration now, also for a waiting reader. Idempotent."""
+        self._reader.close()
+
+    def _open(self, capacity: int, format: VideoBufferType | int | None) -> None:
+        if capacity < 0:
+            raise ConfigError(f"capacity must not be negative, not {capacity}")
+        wanted = -1 if format is None else int(VideoBufferType(format))
+
+        def open_sink(bridge: Bridge, handle: int, track: Track) -> _engine.VideoSink:
+            sink = _engine.VideoSink(bridge.engine, handle, format=wanted, capacity=capacity)
+            track._attach_sink(sink)
+            return sink
+
+        self._reader: MediaReader[_Picture] = MediaReader(open_sink)
