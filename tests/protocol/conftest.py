@@ -154,9 +154,7 @@ def make_stage():
         sids, handles = itertools.count(1), itertools.count(100)
         sources = Sources(lambda prefix: f"{prefix}{next(sids):012}", lambda: next(handles), WALL)
         info = m.ServerInfo(version="1.9.0", protocol=17)
-        room = Room(
-            "lab", RoomSettings(server_info=info, **settings), sources, 0.0, config or m.RoomConfiguration()
-        )
+        room = Room("lab", RoomSettings(server_info=info, **settings), sources, 0.0, config or m.RoomConfiguration())
         return Stage(room)
 
     return make

@@ -14,6 +14,7 @@ from greenroom.wire.tokens import Claims
 __all__ = [
     "CallRpc",
     "CloseRoom",
+    "ConfigureRoom",
     "Input",
     "Join",
     "MutePublishedTrack",
@@ -119,6 +120,13 @@ class UpdateRoomMetadata:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigureRoom:
+    """Change the room's settings; zero and empty fields leave one as it is."""
+
+    config: m.RoomConfiguration
+
+
+@dataclass(frozen=True, slots=True)
 class CloseRoom:
     """End the room for everybody."""
 
@@ -137,6 +145,7 @@ Input: TypeAlias = (
     | SendServerData
     | CallRpc
     | UpdateRoomMetadata
+    | ConfigureRoom
     | CloseRoom
     | Event
 )

@@ -60,6 +60,7 @@ class Room:
         )
         self.state = RoomState(info, settings, sources, now)
         self.state.timers.set(("empty", ""), now + info.empty_timeout)
+        room_api.refresh_tokens(self.state)
         self.state.emit(Announce("room_started"))
 
     @property
@@ -113,6 +114,8 @@ class Room:
                 room_leaving.close_room(state, reason)
             case inputs.UpdateRoomMetadata(metadata):
                 room_api.update_room_metadata(state, metadata)
+            case inputs.ConfigureRoom(config):
+                room_api.configure_room(state, config)
             case inputs.SendServerData():
                 room_api.send_server_data(state, event)
             case inputs.CallRpc():
@@ -197,6 +200,8 @@ class Room:
                 room_media.update_dynacast(state, state.tracks[key])
             elif name == "subscription":
                 room_media.give_up(state, key)
+            elif name == "tokens":
+                room_api.refresh_tokens(state)
             elif name in ("rpc", "rpc_ack"):
                 room_data.rpc_timed_out(state, key, acknowledged=name == "rpc")
             elif (member := state.by_sid(key)) is not None:

@@ -17,7 +17,9 @@ from greenroom.protocol.room_state import RoomState
 from greenroom.wire import messages as m
 
 __all__ = [
+    "configure_room",
     "mute_published_track",
+    "refresh_tokens",
     "send_server_data",
     "set_permission",
     "update_own_metadata",
@@ -25,6 +27,9 @@ __all__ = [
     "update_room_metadata",
     "update_subscriptions",
 ]
+
+#: Seconds between new tokens for those in a room.
+_TOKEN_INTERVAL = 300.0
 
 
 def update_own_metadata(room: RoomState, member: Member, request: m.UpdateParticipantMetadata) -> None:
@@ -119,3 +124,20 @@ def update_room_metadata(room: RoomState, metadata: str) -> None:
     """The API sets the room's metadata."""
     room.info.metadata = metadata
     room.update_room()
+
+
+def configure_room(room: RoomState, config: m.RoomConfiguration) -> None:
+    """The API creates a room that exists already: what it says wins over what was."""
+    info = room.info
+    info.empty_timeout = config.empty_timeout or info.empty_timeout
+    info.departure_timeout = config.departure_timeout or info.departure_timeout
+    info.max_participants = config.max_participants or info.max_participants
+    if config.metadata and config.metadata != info.metadata:
+        update_room_metadata(room, config.metadata)
+
+
+def refresh_tokens(room: RoomState) -> None:
+    """Give everybody a fresh token, and again after a while."""
+    for member in room.members.values():
+        room.emit(RefreshToken(member.sid))
+    room.timers.set(("tokens", ""), room.now + _TOKEN_INTERVAL)

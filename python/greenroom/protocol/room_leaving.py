@@ -95,7 +95,7 @@ def close_room(room: RoomState, reason: m.DisconnectReason) -> None:
     room.ended = True
     for member in list(room.members.values()):
         remove(room, member, reason, action=m.LeaveRequest.DISCONNECT)
-    for key in room.timers.expire(float("inf")):
+    for key in room.timers.clear():
         if key[0] == "rpc":
             room_data.rpc_timed_out(room, key[1], acknowledged=True)
     room.emit(Announce("room_finished"))

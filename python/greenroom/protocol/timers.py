@@ -55,3 +55,10 @@ class Timers(Generic[K]):
             del self._times[key]
             expired.append(key)
         return expired
+
+    def clear(self) -> list[K]:
+        """Take out and return every key."""
+        keys = list(self._times)
+        self._times.clear()
+        self._heap.clear()
+        return keys

@@ -140,6 +140,7 @@ Job = agent.Job
 JobAssignment = agent.JobAssignment
 JobState = agent.JobState
 JobStatus = agent.JobStatus
+JobRestartPolicy = agent_dispatch.JobRestartPolicy
 JobTermination = agent.JobTermination
 JobType = agent.JobType
 ListAgentDispatchRequest = agent_dispatch.ListAgentDispatchRequest

@@ -1,0 +1,63 @@
+"""`/agent`: the websocket of an agent worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from greenroom.protocol import dispatch_records as r
+from greenroom.server.auth import PERMISSION_DENIED, Refusal, claims_of, grants_of
+from greenroom.server.client_socket import ClientSocket
+from greenroom.wire import messages as m
+
+if TYPE_CHECKING:
+    from greenroom.server.server import Core
+
+__all__ = ["handle"]
+
+log = logging.getLogger("greenroom.server")
+
+_HEARTBEAT = 15.0
+
+
+async def handle(core: Core, request: web.BaseRequest) -> web.StreamResponse:
+    """Open a worker's socket and serve it until it ends."""
+    if request.headers.get("Upgrade", "").lower() != "websocket":
+        raise Refusal(404, "")
+    if not grants_of(claims_of(request, core.keys, core.wall_clock())).agent:
+        raise Refusal(401, PERMISSION_DENIED)
+    socket = web.WebSocketResponse(
+        heartbeat=_HEARTBEAT, max_msg_size=core.options.signal_size, timeout=core.options.half_open_timeout
+    )
+    await socket.prepare(request)
+    worker = ClientSocket(
+        socket,
+        request.transport,
+        queue_size=core.options.send_queue_size,
+        send_timeout=core.options.half_open_timeout,
+    )
+    await _serve(core, worker)
+    return socket
+
+
+async def _serve(core: Core, worker: ClientSocket) -> None:
+    connection = core.add_socket(worker)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(worker.write(), name="worker writer")
+            core.dispatcher.open_worker(connection, worker)
+            async for frame in worker.frames():
+                message = m.WorkerMessage()
+                try:
+                    message.ParseFromString(frame if isinstance(frame, bytes) else frame.encode())
+                except m.DecodeError as error:
+                    log.warning("a worker sent something that is no worker message and is cut: %s", error)
+                    break
+                core.dispatcher.step(r.WorkerSaid(connection, message))
+            worker.close()
+    finally:
+        core.remove_socket(connection)
+        core.dispatcher.close_worker(connection)
