@@ -242,6 +242,10 @@ impl Engine {
         let Some(statistics) = statistics else { return Ok(dict) };
         dict.set_item("packets", statistics.packets)?;
         dict.set_item("bytes", statistics.bytes)?;
+        dict.set_item("lost", statistics.lost)?;
+        dict.set_item("codec", statistics.codec)?;
+        dict.set_item("width", statistics.width)?;
+        dict.set_item("height", statistics.height)?;
         dict.set_item("frames", statistics.frames)?;
         dict.set_item("keyframe_requests", statistics.keyframe_requests)?;
         dict.set_item("concealed_samples", statistics.concealed_samples)?;

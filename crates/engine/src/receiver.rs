@@ -1,7 +1,8 @@
 //! What a client receives: packets become audio at every tick, and pictures on the codec threads.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -19,7 +20,7 @@ use crate::audio_sink::AudioSink;
 use crate::events::{Handle, lock};
 use crate::pool::Lane;
 use crate::video_sink::VideoSink;
-use crate::world::World;
+use crate::world::{World, mime};
 
 /// What Opus is decoded to.
 const RATE: u32 = 48_000;
@@ -40,6 +41,11 @@ pub(crate) struct Receivers {
 #[derive(Default)]
 struct Receiver {
     ssrc: u32,
+    /// Of this stream: the first and one past the highest sequence number, and how many packets came.
+    expected: Range<u64>,
+    arrived: u64,
+    /// Lost from earlier streams on this section.
+    lost_before: u64,
     statistics: ReceiverStatistics,
     audio: Option<AudioPlayout>,
     video: Option<VideoReceiver>,
@@ -59,9 +65,13 @@ struct VideoReceiver {
 pub struct ReceiverStatistics {
     pub packets: u64,
     pub bytes: u64,
+    pub lost: u64,
     pub frames: u64,
     pub keyframe_requests: u64,
     pub concealed_samples: u64,
+    pub codec: &'static str,
+    pub width: u32,
+    pub height: u32,
 }
 
 impl Receivers {
@@ -115,8 +125,13 @@ impl World {
     pub fn receiver_statistics(&self, peer: Handle, mid: &str) -> Option<ReceiverStatistics> {
         let receiver = self.receivers.receivers.get(&(peer, Mid::from(mid)))?;
         let mut statistics = receiver.statistics;
+        statistics.lost = receiver.lost();
         if let Some(audio) = &receiver.audio {
             statistics.concealed_samples = audio.statistics().concealed_samples;
+        }
+        if let Some(video) = &receiver.video {
+            let size = video.decoder.shared.size.load(Ordering::Relaxed);
+            (statistics.width, statistics.height) = ((size >> 32) as u32, size as u32);
         }
         Some(statistics)
     }
@@ -135,11 +150,17 @@ impl World {
         let receiver = self.receivers.receivers.entry(key).or_default();
         receiver.statistics.packets += 1;
         receiver.statistics.bytes += packet.payload.len() as u64;
+        receiver.statistics.codec = mime(packet.codec);
         if receiver.ssrc != packet.ssrc {
+            receiver.lost_before = receiver.lost();
             receiver.ssrc = packet.ssrc;
+            receiver.expected = packet.seq..packet.seq;
+            receiver.arrived = 0;
             receiver.audio = None;
             receiver.video = None;
         }
+        receiver.arrived += 1;
+        receiver.expected.end = receiver.expected.end.max(packet.seq + 1);
         match packet.codec {
             Codec::Opus | Codec::Red => receiver.insert_audio(packet),
             Codec::Vp8 => self.insert_video(key, VideoCodec::Vp8, packet),
@@ -228,6 +249,10 @@ impl World {
 }
 
 impl Receiver {
+    fn lost(&self) -> u64 {
+        self.lost_before + (self.expected.end - self.expected.start).saturating_sub(self.arrived)
+    }
+
     fn insert_audio(&mut self, packet: IncomingPacket) {
         if self.audio_sinks.is_empty() {
             self.audio = None;
@@ -276,6 +301,8 @@ struct DecoderShared {
     commander: Commander,
     decoder: Mutex<Option<VideoDecoder>>,
     sinks: Mutex<Vec<Arc<VideoSink>>>,
+    /// Width and height of the last decoded frame, 32 bits each.
+    size: AtomicU64,
 }
 
 impl Decoder {
@@ -284,7 +311,8 @@ impl Decoder {
         let lane = Lane::new(move |message| {
             failed.run(key.0, move |world| world.fail(key.0, message));
         });
-        let shared = DecoderShared { codec, key, commander, decoder: Mutex::default(), sinks: Mutex::default() };
+        let (decoder, sinks, size) = (Mutex::default(), Mutex::default(), AtomicU64::default());
+        let shared = DecoderShared { codec, key, commander, decoder, sinks, size };
         Self { lane, shared: Arc::new(shared), stale: true }
     }
 
@@ -313,6 +341,8 @@ impl DecoderShared {
         let Some(decoder) = decoder.as_mut() else { return };
         match decoder.decode(data) {
             Ok(Some(image)) => {
+                let size = u64::from(image.width()) << 32 | u64::from(image.height());
+                self.size.store(size, Ordering::Relaxed);
                 let planes = [0, 1, 2].map(|index| Plane { data: image.plane(index), stride: image.stride(index) });
                 match Picture::new(VideoFormat::I420, image.width(), image.height(), &planes) {
                     Ok(picture) => self.deliver(&picture, timestamp_us),
