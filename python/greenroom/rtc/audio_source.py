@@ -99,7 +99,7 @@ class AudioSource:
             )
         native = self._open()
         request = next(self._requests)
-        if native.capture(request, frame.data, frame.samples_per_channel):
+        if native.capture(request, frame.data.cast("B"), frame.samples_per_channel):
             if self._queue_size == 0:
                 await asyncio.sleep(0)
             return
