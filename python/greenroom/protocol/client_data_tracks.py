@@ -37,10 +37,8 @@ def frame_packets(
 ) -> list[bytes]:
     """The packets of one frame.
 
-    Args:
-        handle: the publisher's handle of the track.
-        sequence: of the first packet; both numbers wrap at 65536.
-        timestamp: in 1/90000 s, 32 bits.
+    `handle` is the publisher's of the track, `sequence` the first packet's number (numbers wrap at 65536), `timestamp`
+    in 1/90000 s with 32 bits, `user_timestamp` whatever the sender wants to say.
 
     Raises:
         FrameTooLargeError: the frame is longer than 1 MiB.

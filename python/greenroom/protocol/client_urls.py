@@ -16,8 +16,7 @@ _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 def signal_url(url: str, request: m.JoinRequest, *, single: bool) -> str:
     """The socket's URL: `/rtc/v1` with everything in `join_request`, or `/rtc` with a query.
 
-    Args:
-        url: what the user gave: ws, wss, http or https, with a path prefix or without.
+    `url` is what the user gave: ws, wss, http or https, with a path prefix or without.
 
     Raises:
         ConfigError: it is not such a URL.

@@ -44,6 +44,9 @@ class AudioStream:
         ConfigError: a value cannot work, or the track is not an audio track.
     """
 
+    _processor: FrameProcessor[AudioFrame] | None
+    _close_processor: bool
+
     def __init__(
         self,
         track: Track,
@@ -157,7 +160,7 @@ class AudioStream:
     ) -> None:
         if isinstance(processor, NoiseCancellationOptions):
             raise ConfigError(f"the native module {processor.module_id!r} cannot be used here; pass a FrameProcessor")
-        self._processor: FrameProcessor[AudioFrame] | None = processor
+        self._processor = processor
         self._close_processor = close
 
     def _processed(self, frame: AudioFrame) -> AudioFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -165,7 +166,9 @@ class LocalParticipant(Participant):
 
         Args:
             payload: up to about 64 kB reliably; keep lossy ones under 1300 bytes.
+            reliable: resend what is lost, keep the order.
             destination_identities: who gets it; empty = everyone else.
+            topic: what it is about, for the receivers' handlers.
 
         Raises:
             PayloadTooLargeError: it is too long; `send_bytes` has no limit.
@@ -325,33 +328,33 @@ class LocalParticipant(Participant):
         import mimetypes
 
         path = Path(file_path)
-        size = path.stat().st_size
         mime_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        if size <= CHUNK_SIZE:
-            return await self.send_bytes(
-                path.read_bytes(),
-                topic=topic,
-                name=path.name,
+        # Reading a piece of a local file blocks for less time than handing it to a thread takes.
+        with path.open("rb") as file:  # noqa: ASYNC230
+            size = os.fstat(file.fileno()).st_size
+            if size <= CHUNK_SIZE:
+                return await self.send_bytes(
+                    file.read(),
+                    topic=topic,
+                    name=path.name,
+                    mime_type=mime_type,
+                    destination_identities=destination_identities,
+                    attributes=attributes,
+                    stream_id=stream_id,
+                    compress=compress,
+                )
+            async with await self.stream_bytes(
+                path.name,
+                total_size=size,
                 mime_type=mime_type,
-                destination_identities=destination_identities,
                 attributes=attributes,
                 stream_id=stream_id,
-                compress=compress,
-            )
-        writer = await self.stream_bytes(
-            path.name,
-            total_size=size,
-            mime_type=mime_type,
-            attributes=attributes,
-            stream_id=stream_id,
-            destination_identities=destination_identities,
-            topic=topic,
-        )
-        async with writer:
-            with path.open("rb") as file:
+                destination_identities=destination_identities,
+                topic=topic,
+            ) as writer:
                 while piece := file.read(CHUNK_SIZE):
                     await writer.write(piece)
-        return writer.info
+            return writer.info
 
     # -- remote procedure calls ------------------------------------------------------------------------------------
 
@@ -367,6 +370,9 @@ class LocalParticipant(Participant):
         """Call a method of another participant and return its answer.
 
         Args:
+            destination_identity: who is called.
+            method: the name under which it was registered there.
+            payload: what the method is given.
             response_timeout: seconds for the whole call; None = 15.
             max_round_trip_latency: seconds in which the other side must confirm the call; None = 7.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import weakref
-from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -85,7 +84,7 @@ class ParticipantPermission:
     can_subscribe_metrics: bool
 
 
-class Participant(ABC):
+class Participant:
     """What is known of everyone in a room."""
 
     def __init__(self, info: m.ParticipantInfo) -> None:

@@ -162,6 +162,7 @@ class Room(EventEmitter[EventTypes]):
         Args:
             url: ws://, wss://, http:// or https:// address of the server.
             token: an access token.
+            options: what to receive and how; None = everything, the usual way.
 
         Raises:
             ConnectError: it did not work; the subclass and the message say why.
@@ -450,7 +451,7 @@ class Room(EventEmitter[EventTypes]):
             happening = self._held.pop(0)
             try:
                 happening()
-            except Exception:
+            except Exception:  # noqa: BLE001 - one fault must not stop the events after it
                 self._log.exception("an event of the room could not be delivered")
         self._held = None
 

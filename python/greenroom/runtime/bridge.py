@@ -8,11 +8,12 @@ import weakref
 from collections.abc import Callable
 from types import MethodType
 
-from greenroom._engine import Engine, EngineFailed, Event, parse_event
+from greenroom._engine import Engine, EngineFailed, Event, Log, parse_event
 
 __all__ = ["Bridge", "bridge_for_loop"]
 
 log = logging.getLogger("greenroom.runtime")
+engine_log = logging.getLogger("greenroom.engine")
 
 Handler = Callable[[Event], None]
 
@@ -69,6 +70,9 @@ class Bridge:
                 log.error("media engine failed: %s", event.message)
                 for handler in list(self._handlers.values()):
                     self._deliver(handler, event)
+                continue
+            if isinstance(event, Log):
+                engine_log.warning("%s", event.line)
                 continue
             target = self._handlers.get(event.handle)
             if target is not None:

@@ -132,13 +132,13 @@ class SignalSocket:
             self._on_closed(f"the server closed the signalling connection (code {self._socket.close_code})")
 
 
-async def fetch_text(url: str, token: str, timeout: float) -> tuple[int, str]:
-    """GET with the token: the status and the text; status 0 when the server does not answer."""
+async def fetch_text(url: str, token: str, limit: float) -> tuple[int, str]:
+    """GET with the token, within `limit` seconds: the status and the text; status 0 when the server does not answer."""
     import aiohttp
 
     try:
         async with (
-            asyncio.timeout(timeout),
+            asyncio.timeout(limit),
             aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as client,
             client.get(url) as response,
         ):
