@@ -50,6 +50,7 @@ __all__ = [
     "Event",
     "FlatBuffer",
     "FrameBuffer",
+    "Log",
     "Negotiated",
     "NegotiationFailed",
     "Offer",
@@ -240,6 +241,14 @@ class EngineFailed:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A warning or error of the engine or of a library under it: level, where, what."""
+
+    handle: int
+    line: str
+
+
 Event: TypeAlias = (
     PeerState
     | Offer
@@ -259,6 +268,7 @@ Event: TypeAlias = (
     | Readable
     | Ended
     | EngineFailed
+    | Log
 )
 
 _RECORDS: dict[object, type[Event]] = {
@@ -280,6 +290,7 @@ _RECORDS: dict[object, type[Event]] = {
     "readable": Readable,
     "ended": Ended,
     "engine_failed": EngineFailed,
+    "log": Log,
 }
 
 

@@ -46,6 +46,7 @@ class Engine:
         | `readable` | sink | - : `read()` has something and the reader was waiting |
         | `ended` | sink | - : nothing more will come; what is buffered can still be read |
         | `engine_failed` | room, or 0 for the whole engine | `message: str` |
+        | `log` | 0 | `line: str`: a warning or error of the engine |
         """
 
     def close(self) -> None:

@@ -62,6 +62,7 @@ pub(crate) fn to_python(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTu
         Event::Drained { source, request } => ("drained", source, request).into_pyobject(py),
         Event::Readable { sink } => ("readable", sink).into_pyobject(py),
         Event::Ended { sink } => ("ended", sink).into_pyobject(py),
+        Event::Log { line } => ("log", 0_u64, line).into_pyobject(py),
         Event::EngineFailed { room, message } => ("engine_failed", room, message).into_pyobject(py),
     }
 }

@@ -69,6 +69,7 @@ pub enum Event {
     Readable { sink: Handle },
     Ended { sink: Handle },
     EngineFailed { room: Handle, message: String },
+    Log { line: String },
 }
 
 /// The queue. Any thread pushes, one owner drains.

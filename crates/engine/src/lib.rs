@@ -11,6 +11,7 @@ mod encoder;
 mod error;
 mod events;
 mod listen;
+mod logs;
 mod pool;
 mod receiver;
 mod sender;
@@ -125,6 +126,7 @@ impl Engine {
     /// # Errors
     /// The system gives no thread or descriptor.
     pub fn new(name: &str) -> Result<Self, EngineError> {
+        logs::collect();
         let events = Arc::new(EventQueue::new()?);
         let counters = Arc::new(Counters::default());
         let (commander, thread) = thread::start(name, Arc::clone(&events), Arc::clone(&counters))?;

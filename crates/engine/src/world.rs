@@ -14,6 +14,7 @@ use mio::{Registry, Token};
 use crate::client::ClientPeer;
 use crate::events::{Event, EventQueue, Handle, Section};
 use crate::listen::Sockets;
+use crate::logs;
 use crate::pool::panic_message;
 use crate::receiver::Receivers;
 use crate::sender::Media;
@@ -179,6 +180,9 @@ impl World {
             });
         }
         self.sockets.flush();
+        for line in logs::take_logs() {
+            self.emit(Event::Log { line });
+        }
     }
 
     pub(crate) fn close_everything(&mut self) {
