@@ -55,7 +55,7 @@ def plane_arrays(frame: VideoFrame) -> list[NDArray[Any]]:
     if frame.type in _PACKED:
         return [to_ndarray(frame)]
     dtype = "<u2" if frame.type is VideoBufferType.I010 else "|u1"
-    arrays = []
+    arrays: list[NDArray[Any]] = []
     for plane, stride in frame._strided_planes():
         array: NDArray[Any] = np.frombuffer(plane, dtype=dtype).reshape(plane.nbytes // stride, -1)
         is_pairs = frame.type is VideoBufferType.NV12 and arrays

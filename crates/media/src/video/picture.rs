@@ -156,7 +156,7 @@ impl<'a> Picture<'a> {
         match self.format.chroma() {
             None => {
                 let size = self.format.pixel_order().map_or(0, |order| order.size());
-                planes[0] = self.from_corner(0, x as usize * size, y as usize);
+                planes[0] = self.plane_at(0, x as usize * size, y as usize);
             }
             Some(chroma) => {
                 let bytes = if chroma.deep { 2 } else { 1 };
@@ -166,10 +166,10 @@ impl<'a> Picture<'a> {
                 );
                 let (x, y) = (column << chroma.x_shift, row << chroma.y_shift);
                 let column = column * if chroma.interleaved { 2 } else { bytes };
-                planes[0] = self.from_corner(0, x * bytes, y);
-                planes[1] = self.from_corner(1, column, row);
-                planes[2] = self.from_corner(2, column, row);
-                planes[3] = self.from_corner(3, x, y);
+                planes[0] = self.plane_at(0, x * bytes, y);
+                planes[1] = self.plane_at(1, column, row);
+                planes[2] = self.plane_at(2, column, row);
+                planes[3] = self.plane_at(3, x, y);
             }
         }
         Ok(Self {
@@ -181,7 +181,7 @@ impl<'a> Picture<'a> {
         })
     }
 
-    fn from_corner(&self, plane: usize, column: usize, row: usize) -> Plane<'a> {
+    fn plane_at(&self, plane: usize, column: usize, row: usize) -> Plane<'a> {
         if self.shapes[plane].is_empty() {
             return Plane::default();
         }

@@ -101,34 +101,27 @@ fn resize_plane(
     scratch.columns.fill(from.row / unit, to.row / unit, filter);
     scratch.rows.fill(from.rows, to.rows, filter);
     for y in 0..to.rows {
-        let (first, weights) = scratch.rows.at(y);
-        let rows = weights
-            .iter()
-            .enumerate()
-            .map(|(index, weight)| (source.row(plane, first + index), *weight));
         let out = target.row_mut(plane, y);
+        let (first, weights) = scratch.rows.at(y);
         if filter == Filter::Nearest {
             nearest(source.row(plane, first), &scratch.columns.first, unit, out);
-        } else if deep {
-            sum_rows(&mut scratch.row, from.row / 2, rows, |row, index| {
-                f32::from(u16::from_le_bytes([row[2 * index], row[2 * index + 1]]).min(1023))
-            });
-            let (out, _) = out.as_chunks_mut::<2>();
-            scale_row::<1, _>(&scratch.columns, &scratch.row, out, |sum| {
-                ((sum + 0.5) as u16).min(1023).to_le_bytes()
-            });
-        } else {
-            sum_rows(&mut scratch.row, from.row, rows, |row, index| {
-                f32::from(row[index])
-            });
-            let byte = |sum: f32| (sum + 0.5) as u8;
-            match channels {
-                1 => scale_row::<1, _>(&scratch.columns, &scratch.row, out, byte),
-                2 => scale_row::<2, _>(&scratch.columns, &scratch.row, out, byte),
-                3 => scale_row::<3, _>(&scratch.columns, &scratch.row, out, byte),
-                _ => scale_row::<4, _>(&scratch.columns, &scratch.row, out, byte),
+            continue;
+        }
+        scratch.row.clear();
+        scratch.row.resize(from.row / (unit / channels), 0.0);
+        for (index, &weight) in weights
+            .iter()
+            .enumerate()
+            .filter(|(_, weight)| **weight > 0.0)
+        {
+            let row = source.row(plane, first + index);
+            if deep {
+                kernels::accumulate_deep(Isa::best(), row, weight, &mut scratch.row);
+            } else {
+                kernels::accumulate(Isa::best(), row, weight, &mut scratch.row);
             }
         }
+        scale_row(&scratch.columns, &scratch.row, channels, deep, out);
     }
 }
 
@@ -146,22 +139,22 @@ fn nearest(row: &[u8], columns: &[usize], unit: usize, out: &mut [u8]) {
     }
 }
 
-fn sum_rows<'a>(
-    sums: &mut Vec<f32>,
-    samples: usize,
-    rows: impl Iterator<Item = (&'a [u8], f32)>,
-    sample: impl Fn(&[u8], usize) -> f32,
-) {
-    sums.clear();
-    sums.resize(samples, 0.0);
-    for (row, weight) in rows {
-        for (index, sum) in sums.iter_mut().enumerate() {
-            *sum += sample(row, index) * weight;
+fn scale_row(columns: &Taps, row: &[f32], channels: usize, deep: bool, out: &mut [u8]) {
+    let byte = |sum: f32| (sum + 0.5) as u8;
+    match channels {
+        1 if deep => {
+            let (out, _) = out.as_chunks_mut::<2>();
+            let code = |sum: f32| ((sum + 0.5) as u16).min(1023).to_le_bytes();
+            sum_columns::<1, _>(columns, row, out, code);
         }
+        1 => sum_columns::<1, _>(columns, row, out, byte),
+        2 => sum_columns::<2, _>(columns, row, out, byte),
+        3 => sum_columns::<3, _>(columns, row, out, byte),
+        _ => sum_columns::<4, _>(columns, row, out, byte),
     }
 }
 
-fn scale_row<const CHANNELS: usize, T>(
+fn sum_columns<const CHANNELS: usize, T>(
     columns: &Taps,
     row: &[f32],
     out: &mut [T],
@@ -202,33 +195,40 @@ impl Taps {
     fn fill(&mut self, from: usize, to: usize, filter: Filter) {
         let scale = from as f64 / to as f64;
         let radius = match filter {
-            Filter::Nearest => 0.0,
+            Filter::Nearest => 0.5,
             Filter::Bilinear => scale.max(1.0),
             Filter::Area => (scale / 2.0).max(0.5),
         };
-        self.count = ((2.0 * radius).ceil() as usize + 1).min(from);
+        let most = (2.0 * radius).ceil() as usize;
+        self.count = match filter {
+            Filter::Nearest => 1,
+            Filter::Bilinear => most.min(from),
+            Filter::Area => (most + 1).min(from),
+        };
         self.first.clear();
         self.weights.clear();
         for index in 0..to {
             let centre = (index as f64 + 0.5) * scale;
-            if filter == Filter::Nearest {
-                self.count = 1;
-                self.first.push((centre as usize).min(from - 1));
-                self.weights.push(1.0);
-                continue;
-            }
-            let first = ((centre - radius).floor().max(0.0) as usize).min(from - self.count);
-            let weight = |sample: usize| match filter {
-                Filter::Area => {
-                    let (left, right) = (sample as f64, sample as f64 + 1.0);
-                    (right.min(centre + radius) - left.max(centre - radius)).max(0.0)
-                }
-                _ => (1.0 - (sample as f64 + 0.5 - centre).abs() / radius).max(0.0),
+            let (left, right) = (centre - radius, centre + radius);
+            let first = match filter {
+                Filter::Nearest => centre,
+                Filter::Bilinear => (left + 0.5).max(0.0),
+                Filter::Area => left.max(0.0),
             };
-            let total: f64 = (first..first + self.count).map(weight).sum();
+            let first = (first as usize).min(from - self.count);
+            let weight = |sample: usize| {
+                let at = sample as f64;
+                match filter {
+                    Filter::Nearest => 1.0,
+                    Filter::Bilinear => (1.0 - (at + 0.5 - centre).abs() / radius).max(0.0),
+                    Filter::Area => (right.min(at + 1.0) - left.max(at)).max(0.0),
+                }
+            };
+            let samples = first..first + self.count;
+            let total: f64 = samples.clone().map(weight).sum();
             self.first.push(first);
             self.weights
-                .extend((first..first + self.count).map(|sample| (weight(sample) / total) as f32));
+                .extend(samples.map(|sample| (weight(sample) / total) as f32));
         }
     }
 }

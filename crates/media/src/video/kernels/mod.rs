@@ -1,5 +1,10 @@
 //! Work on one row at a time, in the best instruction set the machine has. All sets give the same bytes.
+//!
+//! A vector kernel says how far it came, and the portable one finishes the row.
+#![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod planes;
 mod portable;
 
@@ -10,29 +15,42 @@ use super::format::{PixelOrder, VideoFormat};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Isa(Level);
 
+/// Private, so that an [`Isa`] is proof that the machine can do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Level {
     Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
 }
 
 impl Isa {
-    /// Plain code, for any machine.
+    /// What every machine of this architecture has.
     pub const PORTABLE: Isa = Isa(Level::Portable);
 
     /// The fastest one.
     pub fn best() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            return Self(Level::Avx2);
+        }
         Self::PORTABLE
     }
 
     /// All of them, slowest first.
     pub fn available() -> Vec<Self> {
-        vec![Self::PORTABLE]
+        let mut all = vec![Self::PORTABLE];
+        if Self::best() != Self::PORTABLE {
+            all.push(Self::best());
+        }
+        all
     }
 
-    /// `"portable"`, ...
+    /// `"portable"` or `"avx2"`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Level::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "avx2",
         }
     }
 }
@@ -73,20 +91,35 @@ const fn order_of(format: u8) -> PixelOrder {
     }
 }
 
-/// Evaluates `$call` with `$order` as the constant number of a packed format.
+/// Evaluates `$call` with the constant number and pixel size of a packed format.
 macro_rules! by_order {
-    ($format:expr, $order:ident => $call:expr) => {
+    ($format:expr, $order:ident, $size:ident => $call:expr) => {
         match $format {
-            VideoFormat::Rgba => by_order!(@ 0, $order, $call),
-            VideoFormat::Abgr => by_order!(@ 1, $order, $call),
-            VideoFormat::Argb => by_order!(@ 2, $order, $call),
-            VideoFormat::Bgra => by_order!(@ 3, $order, $call),
-            _ => by_order!(@ 4, $order, $call),
+            VideoFormat::Rgba => by_order!(@ 0, 4, $order, $size, $call),
+            VideoFormat::Abgr => by_order!(@ 1, 4, $order, $size, $call),
+            VideoFormat::Argb => by_order!(@ 2, 4, $order, $size, $call),
+            VideoFormat::Bgra => by_order!(@ 3, 4, $order, $size, $call),
+            _ => by_order!(@ 4, 3, $order, $size, $call),
         }
     };
-    (@ $number:literal, $order:ident, $call:expr) => {{
+    (@ $number:literal, $bytes:literal, $order:ident, $size:ident, $call:expr) => {{
         const $order: u8 = $number;
+        #[allow(dead_code, reason = "only some kernels ask for it")]
+        const $size: usize = $bytes;
         $call
+    }};
+}
+
+/// Runs a kernel on the vector unit, then the portable one from where that stopped.
+macro_rules! run {
+    ($isa:expr, $name:ident, [$($portable:expr),*], [$($vector:expr),*], ($($argument:expr),*)) => {{
+        let start = match $isa.0 {
+            Level::Portable => 0,
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: an `Isa` of this level exists only where the machine has AVX2.
+            Level::Avx2 => unsafe { avx2::$name::<$({ $vector }),*>($($argument),*) },
+        };
+        portable::$name::<$({ $portable }),*>($($argument,)* start);
     }};
 }
 
@@ -99,20 +132,18 @@ pub(super) fn yuv_to_rgb(
     source: &YuvRow<'_>,
     target: &mut [u8],
 ) {
-    let start = 0;
+    macro_rules! from {
+        ($chroma:expr) => {
+            by_order!(format, ORDER, SIZE => {
+                run!(isa, yuv_to_rgb, [$chroma, ORDER], [$chroma, ORDER], (weights, source, target))
+            })
+        };
+    }
     match chroma {
-        ChromaRow::Half => {
-            by_order!(format, ORDER => portable::yuv_to_rgb::<{ ChromaRow::HALF }, ORDER>(weights, source, target, start));
-        }
-        ChromaRow::Pairs => {
-            by_order!(format, ORDER => portable::yuv_to_rgb::<{ ChromaRow::PAIRS }, ORDER>(weights, source, target, start));
-        }
-        ChromaRow::Full => {
-            by_order!(format, ORDER => portable::yuv_to_rgb::<{ ChromaRow::FULL }, ORDER>(weights, source, target, start));
-        }
-        ChromaRow::Deep => {
-            by_order!(format, ORDER => portable::yuv_to_rgb::<{ ChromaRow::DEEP }, ORDER>(weights, source, target, start));
-        }
+        ChromaRow::Half => from!(ChromaRow::HALF),
+        ChromaRow::Pairs => from!(ChromaRow::PAIRS),
+        ChromaRow::Full => from!(ChromaRow::FULL),
+        ChromaRow::Deep => from!(ChromaRow::DEEP),
     }
 }
 
@@ -125,12 +156,11 @@ pub(super) fn luma(
     source: &[u8],
     target: &mut [u8],
 ) {
-    let start = 0;
-    if deep {
-        by_order!(format, ORDER => portable::luma_deep::<ORDER>(weights, source, target, start));
+    by_order!(format, ORDER, SIZE => if deep {
+        run!(isa, luma_deep, [ORDER], [ORDER, SIZE], (weights, source, target));
     } else {
-        by_order!(format, ORDER => portable::luma::<ORDER>(weights, source, target, start));
-    }
+        run!(isa, luma, [ORDER], [ORDER, SIZE], (weights, source, target));
+    });
 }
 
 /// Chroma of one or (the mean of) two rows of pixels. `v` is not used for [`ChromaRow::Pairs`].
@@ -143,20 +173,20 @@ pub(super) fn chroma(
     u: &mut [u8],
     v: &mut [u8],
 ) {
-    let start = 0;
+    macro_rules! to {
+        ($chroma:expr) => {
+            by_order!(format, ORDER, SIZE => {
+                run!(isa, chroma_half, [ORDER, $chroma], [ORDER, SIZE, $chroma], (weights, rows, u, v))
+            })
+        };
+    }
     match chroma {
-        ChromaRow::Half => {
-            by_order!(format, ORDER => portable::chroma_half::<ORDER, { ChromaRow::HALF }>(weights, rows, u, v, start));
-        }
-        ChromaRow::Pairs => {
-            by_order!(format, ORDER => portable::chroma_half::<ORDER, { ChromaRow::PAIRS }>(weights, rows, u, v, start));
-        }
-        ChromaRow::Full => {
-            by_order!(format, ORDER => portable::chroma_full::<ORDER>(weights, rows[0], u, v, start));
-        }
-        ChromaRow::Deep => {
-            by_order!(format, ORDER => portable::chroma_half::<ORDER, { ChromaRow::DEEP }>(weights, rows, u, v, start));
-        }
+        ChromaRow::Half => to!(ChromaRow::HALF),
+        ChromaRow::Pairs => to!(ChromaRow::PAIRS),
+        ChromaRow::Deep => to!(ChromaRow::DEEP),
+        ChromaRow::Full => by_order!(format, ORDER, SIZE => {
+            run!(isa, chroma_full, [ORDER], [ORDER, SIZE], (weights, rows[0], u, v))
+        }),
     }
 }
 
@@ -176,35 +206,43 @@ pub(super) fn shuffle(
     if let (Some(to), Some(from)) = (to.a, from.a) {
         order[to] = from as u8;
     }
-    let start = 0;
     match (from.size(), to.size()) {
-        (4, 4) => portable::shuffle::<4, 4>(order, source, target, start),
-        (4, _) => portable::shuffle::<4, 3>(order, source, target, start),
-        (_, 4) => portable::shuffle::<3, 4>(order, source, target, start),
+        (4, 4) => run!(isa, shuffle, [4, 4], [4, 4], (order, source, target)),
+        (4, _) => run!(isa, shuffle, [4, 3], [4, 3], (order, source, target)),
+        (_, 4) => run!(isa, shuffle, [3, 4], [3, 4], (order, source, target)),
         _ => target.copy_from_slice(source),
     }
 }
 
 /// The alpha bytes of one row of four-byte pixels.
-pub(super) fn take_alpha(_isa: Isa, format: VideoFormat, source: &[u8], target: &mut [u8]) {
+pub(super) fn take_alpha(isa: Isa, format: VideoFormat, source: &[u8], target: &mut [u8]) {
     if let Some(position) = format.pixel_order().and_then(|order| order.a) {
-        portable::take_alpha(position, source, target);
+        run!(isa, take_alpha, [], [], (position, source, target));
     }
 }
 
 /// Sets the alpha bytes of one row of four-byte pixels.
-pub(super) fn put_alpha(_isa: Isa, format: VideoFormat, source: &[u8], target: &mut [u8]) {
+pub(super) fn put_alpha(isa: Isa, format: VideoFormat, source: &[u8], target: &mut [u8]) {
     if let Some(position) = format.pixel_order().and_then(|order| order.a) {
-        portable::put_alpha(position, source, target);
+        run!(isa, put_alpha, [], [], (position, source, target));
     }
 }
 
+/// Plain kernels that are compiled a second time for AVX2.
 macro_rules! plane_kernels {
     ($($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),*);)*) => {
         $($(#[$doc])*
         pub(super) fn $name(isa: Isa, $($argument: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2")]
+            fn avx2($($argument: $type),*) {
+                planes::$name($($argument),*);
+            }
             match isa.0 {
                 Level::Portable => planes::$name($($argument),*),
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: an `Isa` of this level exists only where the machine has AVX2.
+                Level::Avx2 => unsafe { avx2($($argument),*) },
             }
         })*
     };
@@ -225,4 +263,8 @@ plane_kernels! {
     fn widen(source: &[u8], target: &mut [u8], range: Range, chroma: bool);
     /// 10 bits to 8.
     fn narrow(source: &[u8], target: &mut [u8], range: Range, chroma: bool);
+    /// Adds a row times its weight to sums.
+    fn accumulate(row: &[u8], weight: f32, sums: &mut [f32]);
+    /// The same for samples of 10 bits.
+    fn accumulate_deep(row: &[u8], weight: f32, sums: &mut [f32]);
 }

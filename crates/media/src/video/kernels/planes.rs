@@ -87,3 +87,19 @@ pub(super) fn narrow(source: &[u8], target: &mut [u8], range: Range, chroma: boo
         *sample = ((wide * gain + rounding) >> 12).min(255) as u8;
     }
 }
+
+/// Adds a row times its weight to sums.
+#[inline(always)]
+pub(super) fn accumulate(row: &[u8], weight: f32, sums: &mut [f32]) {
+    for (&sample, sum) in row.iter().zip(sums) {
+        *sum += f32::from(sample) * weight;
+    }
+}
+
+/// The same for samples of 10 bits.
+#[inline(always)]
+pub(super) fn accumulate_deep(row: &[u8], weight: f32, sums: &mut [f32]) {
+    for (pair, sum) in row.chunks_exact(2).zip(sums) {
+        *sum += f32::from(u16::from_le_bytes([pair[0], pair[1]]).min(1023)) * weight;
+    }
+}

@@ -205,14 +205,14 @@ pub(super) fn shuffle<const FROM: usize, const TO: usize>(
     }
 }
 
-pub(super) fn take_alpha(position: usize, source: &[u8], target: &mut [u8]) {
-    for (pixel, alpha) in source.chunks_exact(4).zip(target) {
+pub(super) fn take_alpha(position: usize, source: &[u8], target: &mut [u8], start: usize) {
+    for (pixel, alpha) in source.chunks_exact(4).zip(target).skip(start) {
         *alpha = pixel[position];
     }
 }
 
-pub(super) fn put_alpha(position: usize, source: &[u8], target: &mut [u8]) {
-    for (&alpha, pixel) in source.iter().zip(target.chunks_exact_mut(4)) {
+pub(super) fn put_alpha(position: usize, source: &[u8], target: &mut [u8], start: usize) {
+    for (&alpha, pixel) in source.iter().zip(target.chunks_exact_mut(4)).skip(start) {
         pixel[position] = alpha;
     }
 }
