@@ -2,6 +2,8 @@
 
 use std::f64::consts::PI;
 
+use wide::f32x8;
+
 /// Taps are a multiple of this, so that the inner loop has no remainder.
 pub(super) const LANES: usize = 16;
 /// Up to this many phases the table is exact; above, neighbouring phases are interpolated.
@@ -141,21 +143,16 @@ fn bessel_i0(x: f64) -> f64 {
     sum
 }
 
-/// Sums in an order that depends on the tap only, so that results do not depend on how the input was cut up.
+/// Sums in an order that depends on the tap only, so that results depend neither on how the input was cut up nor on the
+/// machine.
 fn dot(x: &[f32], h: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    let (x, h) = (x.as_chunks::<LANES>().0, h.as_chunks::<LANES>().0);
-    for (x, h) in x.iter().zip(h) {
-        for ((lane, x), h) in lanes.iter_mut().zip(x).zip(h) {
-            *lane += x * h;
-        }
+    let mut sums = [f32x8::ZERO; LANES / 8];
+    let (x, h) = (x.as_chunks::<8>().0, h.as_chunks::<8>().0);
+    let pairs = x.as_chunks::<2>().0.iter().zip(h.as_chunks::<2>().0);
+    for ([x0, x1], [h0, h1]) in pairs {
+        sums[0] += f32x8::new(*x0) * f32x8::new(*h0);
+        sums[1] += f32x8::new(*x1) * f32x8::new(*h1);
     }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
+    let [a, b, c, d, e, f, g, h] = (sums[0] + sums[1]).to_array();
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
 }

@@ -58,9 +58,8 @@ pub struct Resampler {
     planes: Vec<Vec<f32>>,
     /// Channel of the next sample pushed; not 0 only while a push ended inside a frame.
     cursor: usize,
-    /// First sample in `planes` under the next output's filter, and its phase in units of `1 / up`.
-    index: usize,
-    phase: u32,
+    /// The next output.
+    next: Cursor,
     /// Frames in and out since the start or the last flush.
     taken: u64,
     given: u64,
@@ -87,8 +86,7 @@ impl Resampler {
             down,
             planes: vec![Vec::new(); channels],
             cursor: 0,
-            index: 0,
-            phase: 0,
+            next: Cursor::default(),
             taken: 0,
             given: 0,
         };
@@ -198,7 +196,7 @@ impl Resampler {
             plane.clear();
             plane.resize(history, 0.0);
         }
-        (self.cursor, self.index, self.phase) = (0, 0, 0);
+        (self.cursor, self.next) = (0, Cursor::default());
         (self.taken, self.given) = (0, 0);
     }
 
@@ -211,23 +209,17 @@ impl Resampler {
     fn emit(&mut self, total: u64, out: &mut Vec<i16>) {
         let (stored, channels) = (self.stored_frames(), self.channels());
         let taps = self.kernel.as_ref().map_or(1, |kernel| kernel.taps());
-        let starts = (stored + 1).saturating_sub(self.index + taps) as u64;
-        let reach = (starts * u64::from(self.up)).saturating_sub(u64::from(self.phase));
+        let starts = (stored + 1).saturating_sub(self.next.index + taps) as u64;
+        let reach = (starts * u64::from(self.up)).saturating_sub(u64::from(self.next.phase));
         let count = reach
             .div_ceil(u64::from(self.down))
             .min(total.saturating_sub(self.given)) as usize;
 
         let base = out.len();
         out.resize(base + count * channels, 0);
-        let mut cursor = Cursor {
-            index: self.index,
-            phase: self.phase,
-        };
+        let mut cursor = self.next;
         for (channel, plane) in self.planes.iter().enumerate() {
-            cursor = Cursor {
-                index: self.index,
-                phase: self.phase,
-            };
+            cursor = self.next;
             for slot in out[base..].iter_mut().skip(channel).step_by(channels) {
                 let window = &plane[cursor.index..cursor.index + taps];
                 let sample = match &self.kernel {
@@ -239,31 +231,41 @@ impl Resampler {
             }
         }
         self.given += count as u64;
-        (self.index, self.phase) = (cursor.index, cursor.phase);
+        self.next = cursor;
         self.drop_consumed(stored);
     }
 
     fn drop_consumed(&mut self, stored: usize) {
-        let consumed = self.index.min(stored);
+        let consumed = self.next.index.min(stored);
         for plane in &mut self.planes {
             plane.drain(..consumed);
         }
-        self.index -= consumed;
+        self.next.index -= consumed;
     }
 }
 
-/// Where the next output sample lies in the input.
-#[derive(Clone, Copy)]
+/// Where an output sample lies in the input.
+#[derive(Clone, Copy, Debug, Default)]
 struct Cursor {
+    /// First sample in `planes` under its filter.
     index: usize,
+    /// In units of `1 / up`.
     phase: u32,
 }
 
 impl Cursor {
+    /// On by `down / up` input samples.
     fn advance(&mut self, up: u32, down: u32) {
-        let phase = u64::from(self.phase) + u64::from(down);
-        self.index += (phase / u64::from(up)) as usize;
-        self.phase = (phase % u64::from(up)) as u32;
+        // A division costs as much as a short filter, and most rates need none.
+        self.phase += down;
+        if self.phase >= 4 * up {
+            self.index += (self.phase / up) as usize;
+            self.phase %= up;
+        }
+        while self.phase >= up {
+            self.phase -= up;
+            self.index += 1;
+        }
     }
 }
 
