@@ -33,5 +33,5 @@ class AudioFilter:
         """
         raise ConfigError(
             f"the native audio filter {module_id!r} ({path}) cannot be loaded: give the stream a FrameProcessor, "
-            "e.g. greenroom.rtc.NoiseSuppressor(), as noise_cancellation="
+            "e.g. greenroom.media.NoiseSuppressor(), as noise_cancellation="
         )
