@@ -49,6 +49,16 @@ def test_speech_is_heard_when_late_and_echoed_and_nothing_else_is():
     assert likeness.lag == pytest.approx(0.2, abs=0.001)
     assert speech.compare(echoed, rate, noise(3, len(heard)), rate).correlation < 0.2
     assert speech.compare(echoed, rate, np.zeros(rate, np.int16), rate).correlation == 0
+    assert speech.compare(echoed, rate, np.empty(0, np.int16), rate).correlation == 0
+
+
+def test_speech_is_heard_through_a_jitter_buffer_that_stretches_time():
+    said, rate = speech.speech()
+    parts = np.array_split(said, 12)
+    stretched = np.concatenate(
+        [np.concatenate([part, part[-150 * number - 50 :]]) for number, part in enumerate(parts)]
+    )
+    assert speech.compare(said, rate, stretched, rate).correlation > 0.8
 
 
 def test_the_synthesized_voice_can_stand_in(monkeypatch):

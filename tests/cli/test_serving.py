@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -92,8 +93,6 @@ async def test_a_port_that_is_taken_gets_one_line():
 
 
 async def in_thread(function, *arguments: object):
-    import asyncio
-
     return await asyncio.to_thread(function, *arguments)
 
 
@@ -110,16 +109,16 @@ async def test_rooms_are_administered(tmp_path):
         async with rtc.Room() as guest:
             await guest.connect(server.url, server.token("ada", "salon"))
             assert "ada" in await room("participants", "salon")
-            changed = guest.wait_for("room_metadata_changed", timeout=10)
+            changed = asyncio.create_task(guest.wait_for("room_metadata_changed", timeout=10))
             await room("metadata", "salon", "blue walls")
             await changed
             assert guest.metadata == "blue walls"
-            received = guest.wait_for("data_received", timeout=10)
+            received = asyncio.create_task(guest.wait_for("data_received", timeout=10))
             await room("send-data", "salon", "hello", "--topic", "news")
-            (packet,) = await received
+            packet = await received
             assert (packet.data, packet.topic) == (b"hello", "news")
             await room("update", "salon", "ada", "--attribute", "mood=calm")
-            left = guest.wait_disconnected()
+            left = asyncio.create_task(guest.wait_disconnected())
             await room("remove", "salon", "ada")
             await left
         assert "closed" in await room("delete", "salon")
@@ -152,8 +151,8 @@ def test_the_demo_makes_a_call_and_finds_it_right(tmp_path: Path):
 
     done = greenroom("demo", "--seconds", "4", "--folder", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    for words in ("mirror hears speaker", "recorder sees mirror", "video/VP8", "video/H264", "640x360"):
-        assert words.lower() in done.stdout.lower()
+    for words in ("mirror hears speaker", "recorder sees mirror", "VP8", "H264", "640x360"):
+        assert words in done.stdout
     with wave.open(str(tmp_path / "out/out.wav")) as file:
         assert file.getnframes() / file.getframerate() > 3
     assert list((tmp_path / "out").glob("out*.mp4")) or list((tmp_path / "out").glob("out*.png"))

@@ -60,11 +60,10 @@ def test_only_peer_knows_str0m(manifests):
 
 
 def test_unsafe_stays_in_the_crates_that_need_it():
-    allowed = {"codec", "binding"}
+    allowed = ("codec/", "binding/", "media/src/video/kernels/")
     for path in (ROOT / "crates").glob("*/src/**/*.rs"):
-        text = path.read_text()
-        if "allow(unsafe_code)" in text:
-            assert path.relative_to(ROOT / "crates").parts[0] in allowed, path
+        if "allow(unsafe_code)" in path.read_text():
+            assert str(path.relative_to(ROOT / "crates")).startswith(allowed), path
 
 
 def test_the_engine_never_asks_for_the_interpreter_lock():
@@ -99,4 +98,5 @@ def test_tasks_are_made_in_one_place():
         and isinstance(node.value, ast.Name)
         and node.value.id in ("asyncio", "loop")
     }
-    assert makers <= {"runtime/tasks.py"}
+    # The mixer is below runtime and keeps its one task itself.
+    assert makers <= {"runtime/tasks.py", "media/audio_mixer.py"}

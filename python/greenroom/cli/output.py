@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from typing import NoReturn
 
@@ -11,8 +12,8 @@ from rich.console import Console
 
 __all__ = ["console", "fail", "log_to_json", "log_to_terminal", "notes"]
 
-#: Results, for people and for pipes.
-console = Console(highlight=False)
+#: Results, for people and for pipes; without a terminal to ask, tables are as wide as they like.
+console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
 #: Progress, links and errors.
 notes = Console(stderr=True, highlight=False)
 

@@ -225,7 +225,7 @@ class Page:
             log = "\n  ".join(self.console[-12:])
             raise PageError(f"{function}{args}: last was {value!r} after {within} s\n  {log}") from None
 
-    async def event(self, name: str, within: float = 20, **detail: Any) -> dict[str, Any]:
+    async def event(self, name: str, /, within: float = 20, **detail: Any) -> dict[str, Any]:
         """The detail of the first recorded room event of that name whose detail has these values."""
 
         def wanted(event: dict[str, Any]) -> bool:

@@ -35,6 +35,7 @@ function audioContext(): AudioContext {
 function follow(target: Room) {
   target
     .on(RoomEvent.ParticipantConnected, (p) => record("participant_connected", { identity: p.identity }))
+    .on(RoomEvent.ParticipantActive, (p) => record("participant_active", { identity: p.identity }))
     .on(RoomEvent.ParticipantDisconnected, (p) => record("participant_disconnected", { identity: p.identity }))
     .on(RoomEvent.TrackPublished, (pub, p) => record("track_published", about(pub, p)))
     .on(RoomEvent.TrackUnpublished, (pub, p) => record("track_unpublished", about(pub, p)))

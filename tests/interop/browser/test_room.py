@@ -29,7 +29,7 @@ async def test_both_learn_who_is_there_and_who_leaves(new_page, server, sdk):
         assert participant.identity == "chromium"
     other = await new_page()
     await other.call("connect", server.url, server.token("second", "room"))
-    assert await other.call("participants") == []
+    await other.until("participants", accept=lambda there: there == [])
 
 
 @pytest.mark.parametrize("reliable", [True, False])
@@ -38,7 +38,7 @@ async def test_data_goes_both_ways(new_page, server, sdk, single, reliable):
     await page.call("connect", server.url, server.token("chromium", "room"), {"singlePeerConnection": single})
     async with joined(sdk, server.url, server.token("python", "room"), single=single) as room:
         received = await event(room, "data_received")
-        await page.event("participant_connected", identity="python")
+        await page.event("participant_active", identity="python")
         await page.call("sendText", "from the page", {"reliable": reliable, "topic": "greetings"})
         (packet,) = await asyncio.wait_for(received, 10)
         assert (packet.data, packet.topic, packet.participant.identity) == (b"from the page", "greetings", "chromium")

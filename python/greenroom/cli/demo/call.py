@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -27,7 +28,6 @@ __all__ = ["Settings", "run"]
 log = logging.getLogger("greenroom.cli")
 
 ROOM = "demo"
-KEY, SECRET = "devkey", "secret"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,9 @@ async def run(settings: Settings) -> bool:
     settings.folder.mkdir(parents=True, exist_ok=True)
     tasks = TaskSet(log)
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(Server(host=settings.host, port=settings.port, keys={KEY: SECRET}))
+        server = await stack.enter_async_context(
+            Server(host=settings.host, port=settings.port, keys={"demo": secrets.token_urlsafe(32)})
+        )
         notes.print(f"server   {server.url}")
         call = Call(server, tasks)
         stack.push_async_callback(tasks.close)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from greenroom.cli.demo.meter import read
@@ -64,8 +65,8 @@ async def audio_line(way: str, ear: Ear, speaker: Speaker, words: NDArray[np.int
         rate=ear.frames / seconds,
         bitrate=reading.bitrate_since(ear.reading),
         loss=reading.loss_since(ear.reading),
-        latency=ear.starts_at() + likeness.lag - speaker.began,
-        content=f"likeness {likeness.correlation:.2f}",
+        latency=ear.starts_at() + likeness.lag - speaker.began if likeness.correlation else 0.0,
+        content=f"{likeness.correlation:.2f} alike",
         faults=tuple(faults),
     )
 
@@ -95,29 +96,29 @@ async def video_line(way: str, eye: Eye, speaker: Speaker, seconds: float) -> Li
         bitrate=reading.bitrate_since(eye.reading),
         loss=reading.loss_since(eye.reading),
         latency=float(np.median(delays)) if delays else 0.0,
-        content=f"{readable:.0%} readable, colour ±{error:.0f}",
+        content=f"{readable:.0%} read, colour ±{error:.0f}",
         faults=tuple(faults),
     )
 
 
 def table(lines: Sequence[Line]) -> Table:
     """The lines for a terminal."""
-    made = Table(title="what arrived", title_justify="left")
-    for name in ("track", "codec", "form"):
-        made.add_column(name)
+    made = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    for name in ("what arrived", "codec", "form"):
+        made.add_column(name, no_wrap=True)
     for name in ("fps", "kbit/s", "loss", "latency"):
-        made.add_column(name, justify="right")
+        made.add_column(name, justify="right", no_wrap=True)
     made.add_column("content")
     for line in lines:
         verdict = "[green]✓[/] " if not line.faults else "[red]✗[/] "
         made.add_row(
             line.way,
-            line.codec,
+            line.codec.rpartition("/")[2],
             line.form,
             f"{line.rate:.0f}",
             f"{line.bitrate / 1000:.0f}" if line.bitrate else "-",
             f"{line.loss:.1%}",
-            f"{line.latency * 1000:.0f} ms",
+            f"{line.latency * 1000:.0f} ms" if line.latency else "-",
             verdict + line.content,
         )
     return made

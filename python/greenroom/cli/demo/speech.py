@@ -87,23 +87,41 @@ class Likeness:
 
 
 def compare(said: NDArray[np.int16], said_rate: int, heard: NDArray[np.int16], heard_rate: int) -> Likeness:
-    """Find what was said in what was heard (both mono), up to two seconds later or one second earlier."""
+    """Find what was said in what was heard (both mono), up to two seconds later or one second earlier.
+
+    It is looked for in pieces of half a second, because a jitter buffer may stretch time between them.
+    """
+    if not said.any() or not heard.any():
+        return Likeness(0.0, 0.0)
     expected, recording = _judged(said, said_rate), _judged(heard, heard_rate)
-    if not expected.any() or not recording.any():
+    size = _JUDGED_RATE // 2
+    starts = range(0, min(len(expected), len(recording)) - size + 1, size)
+    pieces = [expected[start : start + size] for start in starts]
+    loud = 0.3 * max((float(np.linalg.norm(piece)) for piece in pieces), default=0.0)
+    found = [
+        _find(piece, start, recording)
+        for start, piece in zip(starts, pieces, strict=True)
+        if np.linalg.norm(piece) > loud
+    ]
+    if not found:
         return Likeness(0.0, 0.0)
-    size = 1 << (len(expected) + len(recording)).bit_length()
-    product = np.conj(np.fft.rfft(expected, size)) * np.fft.rfft(recording, size)
-    correlations = np.fft.irfft(product, size)
-    earlier, later = _JUDGED_RATE, 2 * _JUDGED_RATE
-    window = np.concatenate([correlations[-earlier:], correlations[:later]])
-    lag = int(window.argmax()) - earlier
-    start = max(0, -lag)
-    overlap = min(len(expected) - start, len(recording) - max(0, lag))
-    if overlap <= 0:
-        return Likeness(0.0, 0.0)
-    one, other = expected[start : start + overlap], recording[max(0, lag) : max(0, lag) + overlap]
-    scale = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return Likeness(float(one @ other) / scale if scale else 0.0, lag / _JUDGED_RATE)
+    correlations, lags = zip(*found, strict=True)
+    return Likeness(float(np.median(correlations)), float(np.median(lags)) / _JUDGED_RATE)
+
+
+def _find(piece: Samples, start: int, recording: Samples) -> tuple[float, int]:
+    """The best correlation of a piece with a part of the recording, and how many samples after `start` that part is."""
+    first = max(0, start - _JUDGED_RATE)
+    searched = recording[first : start + len(piece) + 2 * _JUDGED_RATE]
+    if len(searched) < len(piece):
+        return 0.0, 0
+    size = 1 << (len(searched) + len(piece)).bit_length()
+    products = np.fft.irfft(np.conj(np.fft.rfft(piece, size)) * np.fft.rfft(searched, size), size)
+    energy = np.cumsum(np.concatenate([[0.0], searched.astype(np.float64) ** 2]))
+    energies = np.maximum(energy[len(piece) :] - energy[: -len(piece)], 1.0)
+    correlations = products[: len(energies)] / (np.linalg.norm(piece) * np.sqrt(energies))
+    best = int(correlations.argmax())
+    return float(correlations[best]), first + best - start
 
 
 def _judged(samples: NDArray[np.int16], rate: int) -> Samples:
