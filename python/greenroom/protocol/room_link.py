@@ -78,6 +78,8 @@ def answer_ready(room: RoomState, member: Member, offer_id: int, sdp: str, secti
     answer = m.SessionDescription(type="answer", sdp=sdp, id=offer_id, mid_to_track_id=_mid_map(room, sections))
     room.tell(member, answer=answer)
     room_media.apply_sections(room, member, sections)
+    if member.link.single:
+        room_media.sections_freed(room, member, sections)
 
 
 def offer_ready(room: RoomState, member: Member, offer_id: int, sdp: str, sections: Sequence[SectionLike]) -> None:
@@ -90,6 +92,8 @@ def negotiated(room: RoomState, member: Member, peer: int, sections: Sequence[Se
     """The client's answer was applied."""
     if peer == member.link.publisher:
         room_media.apply_sections(room, member, sections)
+    if peer == member.link.data_peer:
+        room_media.sections_freed(room, member, sections)
 
 
 def negotiation_failed(room: RoomState, member: Member) -> None:

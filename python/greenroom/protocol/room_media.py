@@ -29,6 +29,7 @@ __all__ = [
     "bound",
     "mute",
     "remove_tracks",
+    "sections_freed",
     "set_access",
     "set_settings",
     "subscribe",
@@ -179,6 +180,8 @@ def subscribe(room: RoomState, member: Member, track: Track) -> None:
     subscriptions = member.subscriptions
     if track.member is member or track.sid in subscriptions.active or not member.permission.can_subscribe:
         return
+    if track.sid in subscriptions.leaving:
+        return
     if not track.member.access.permits(member, track.sid):
         if track.sid not in subscriptions.denied:
             subscriptions.denied.add(track.sid)
@@ -196,10 +199,25 @@ def subscribe(room: RoomState, member: Member, track: Track) -> None:
 
 def unsubscribe(room: RoomState, member: Member, track: Track) -> None:
     """Stop sending a track to a participant."""
-    if member.subscriptions.active.pop(track.sid, None) is None:
+    subscription = member.subscriptions.active.pop(track.sid, None)
+    if subscription is None:
         return
+    if subscription.mid:
+        member.subscriptions.leaving.add(track.sid)
     room.emit(Unsubscribe(track.handle, member.link.data_peer))
     update_dynacast(room, track)
+
+
+def sections_freed(room: RoomState, member: Member, sections: Sequence[SectionLike]) -> None:
+    """A negotiation told the client which tracks it is sent no longer: those may be subscribed to again.
+
+    Before that, a client would not notice that a track went and came back, and would wait for it forever.
+    """
+    sending = {room.by_track[each.sending].sid for each in sections if each.sending in room.by_track}
+    for sid in member.subscriptions.leaving - sending:
+        member.subscriptions.leaving.discard(sid)
+        if sid in room.tracks and member.subscriptions.wants(sid):
+            subscribe(room, member, room.tracks[sid])
 
 
 def update_subscription(room: RoomState, member: Member, sids: Iterable[str], wanted: bool) -> None:

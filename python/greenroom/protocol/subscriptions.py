@@ -50,6 +50,7 @@ class Subscriptions:
         denied: tracks wanted that their publisher does not let it have.
         settings: the newest UpdateTrackSettings per track sid.
         active: per track sid.
+        leaving: tracks no longer sent whose section the client has not been told to be free yet.
     """
 
     automatic: bool
@@ -59,6 +60,7 @@ class Subscriptions:
     denied: set[str] = field(default_factory=set)
     settings: dict[str, m.UpdateTrackSettings] = field(default_factory=dict)
     active: dict[str, Subscription] = field(default_factory=dict)
+    leaving: set[str] = field(default_factory=set)
 
     def wants(self, track_sid: str) -> bool:
         """Whether the participant wants this track now."""
@@ -71,7 +73,7 @@ class Subscriptions:
 
     def forget(self, track_sid: str) -> None:
         """Drop everything noted about a track that is gone."""
-        for names in (self.declined, self.wanted, self.denied):
+        for names in (self.declined, self.wanted, self.denied, self.leaving):
             names.discard(track_sid)
         self.settings.pop(track_sid, None)
         self.active.pop(track_sid, None)
