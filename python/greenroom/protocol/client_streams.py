@@ -52,7 +52,7 @@ class StreamHeader:
     attributes: Mapping[str, str]
     name: str = ""
     reply_to: str = ""
-    attachments: Sequence[str] = ()
+    attachments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ class IncomingStreams:
                 attributes=dict(header.attributes),
                 name=header.byte_header.name,
                 reply_to=header.text_header.reply_to_stream_id,
-                attachments=list(header.text_header.attached_stream_ids),
+                attachments=tuple(header.text_header.attached_stream_ids),
             ),
             sender,
         )
