@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -271,7 +272,7 @@ Event: TypeAlias = (
     | Log
 )
 
-_RECORDS: dict[object, type[Event]] = {
+_RECORDS: dict[object, Callable[..., Event]] = {
     "peer_state": PeerState,
     "offer": Offer,
     "answer": Answer,

@@ -5,8 +5,10 @@ the caller does not know yet. Commands never block and never fail late: a bad ar
 else comes back as an event from `Engine.drain()`. Times are seconds, rates are Hz, bit rates are bit/s.
 """
 
-from collections.abc import Buffer, Sequence
-from typing import final
+from collections.abc import Sequence
+from typing import Self, final
+
+from typing_extensions import Buffer
 
 VERSION: str
 
@@ -17,7 +19,7 @@ class EngineClosedError(Exception):
 class Engine:
     """One media thread with its sockets, rooms and peers, and one queue of events for Python."""
 
-    def __init__(self, name: str = "media") -> None: ...
+    def __new__(cls, name: str = "media") -> Self: ...
     def fileno(self) -> int:
         """A descriptor that is readable while events wait. It stays the same until `close()`."""
 
@@ -164,7 +166,7 @@ class Section:
 class AudioSource:
     """A real-time queue of PCM in front of any number of encoders and local sinks. It drains whether published or not."""
 
-    def __init__(self, engine: Engine, source: int, sample_rate: int, num_channels: int, queue_size: float) -> None:
+    def __new__(cls, engine: Engine, source: int, sample_rate: int, num_channels: int, queue_size: float) -> Self:
         """queue_size is in seconds; 0 = no queue: each capture must be 10 ms and returns at once."""
 
     def capture(self, request: int, data: Buffer, samples_per_channel: int) -> bool:
@@ -192,7 +194,7 @@ class AudioSource:
 class VideoSource:
     """The newest picture, in front of any number of encoders and local sinks. No queue."""
 
-    def __init__(self, engine: Engine, source: int, width: int, height: int, is_screencast: bool) -> None: ...
+    def __new__(cls, engine: Engine, source: int, width: int, height: int, is_screencast: bool) -> Self: ...
     def capture(
         self, format: int, width: int, height: int, data: Buffer, timestamp_us: int, rotation: int
     ) -> None:
@@ -204,9 +206,9 @@ class VideoSource:
 class AudioSink:
     """Decoded, resampled audio of one received track or local source, in a bounded ring (drops the oldest)."""
 
-    def __init__(
-        self, engine: Engine, sink: int, *, sample_rate: int, num_channels: int, frame_samples: int, capacity: int
-    ) -> None:
+    def __new__(
+        cls, engine: Engine, sink: int, *, sample_rate: int, num_channels: int, frame_samples: int, capacity: int
+    ) -> Self:
         """frame_samples per channel in each `read()`; capacity in frames, 0 = 10 s worth."""
 
     def attach_receiver(self, peer: int, mid: str) -> None: ...
@@ -222,7 +224,7 @@ class AudioSink:
 class VideoSink:
     """Decoded frames of one received track or local source, converted to one format, in a bounded ring (drops the oldest)."""
 
-    def __init__(self, engine: Engine, sink: int, *, format: int, capacity: int) -> None:
+    def __new__(cls, engine: Engine, sink: int, *, format: int, capacity: int) -> Self:
         """format: a VideoBufferType, or -1 for the decoder's own (I420). capacity in frames, 0 = 8."""
 
     def attach_receiver(self, peer: int, mid: str) -> None: ...
@@ -241,7 +243,7 @@ class VideoSink:
 class Resampler:
     """Streaming conversion of int16 samples from one rate to another; bit-identical whatever the chunking."""
 
-    def __init__(self, in_rate: int, out_rate: int, num_channels: int, quality: int) -> None:
+    def __new__(cls, in_rate: int, out_rate: int, num_channels: int, quality: int) -> Self:
         """quality 0 (quick) to 4 (very high). Raises ValueError for a rate or channel count out of range."""
 
     @property
@@ -256,7 +258,7 @@ class Resampler:
 class AudioConverter:
     """One rate and channel count out of whatever comes in, also when that changes in mid-stream."""
 
-    def __init__(self, out_rate: int, out_channels: int, quality: int) -> None: ...
+    def __new__(cls, out_rate: int, out_channels: int, quality: int) -> Self: ...
     def push(self, data: Buffer, sample_rate: int, num_channels: int) -> bytearray: ...
     def flush(self) -> bytearray: ...
 
@@ -264,14 +266,14 @@ class AudioConverter:
 class AudioProcessor:
     """Echo cancellation, noise suppression, gain control and high-pass filter, on multiples of 10 ms."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         echo_cancellation: bool,
         noise_suppression: bool,
         high_pass_filter: bool,
         auto_gain_control: bool,
-    ) -> None: ...
+    ) -> Self: ...
     def process(self, data: Buffer, sample_rate: int, num_channels: int) -> bytearray: ...
     def process_reverse(self, data: Buffer, sample_rate: int, num_channels: int) -> None: ...
     def set_delay_ms(self, delay: int) -> None: ...
@@ -296,7 +298,7 @@ class FrameBuffer:
 class FlatBuffer:
     """The bytes of a contiguous buffer, whatever its items are."""
 
-    def __init__(self, buffer: Buffer) -> None: ...
+    def __new__(cls, buffer: Buffer) -> Self: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 def new_frame_buffer(format: int, width: int, height: int) -> FrameBuffer:
