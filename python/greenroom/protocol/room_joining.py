@@ -162,8 +162,10 @@ def socket_closed(room: RoomState, connection: int) -> None:
     member = room.by_connection.pop(connection, None)
     if member is None:
         return
-    member.link.connection = None
-    if not member.link.was_connected:
+    link = member.link
+    link.connection = None
+    closed = any(link.states.get(peer) == "closed" for peer in link.peers)
+    if closed or not link.was_connected:
         remove(room, member, m.DisconnectReason.SIGNAL_CLOSE)
 
 

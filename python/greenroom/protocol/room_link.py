@@ -121,7 +121,12 @@ def peer_state(room: RoomState, member: Member, peer: int, state: str) -> None:
         member.link.was_connected = True
         if peer == _primary(member.link) and not member.active:
             _activate(room, member)
-    elif state in ("failed", "closed"):
+    elif state == "closed":
+        # The client closed it, and most say so before they say that they leave: wait for that.
+        room.timers.set_default(("failed", member.sid), room.now + room.settings.failure_timeout)
+        if member.link.connection is None:
+            remove(room, member, m.DisconnectReason.SIGNAL_CLOSE)
+    elif state == "failed":
         _lost(room, member)
 
 
