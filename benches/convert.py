@@ -3,8 +3,8 @@
     python benches/convert.py [--size 1280x720] [--rounds 30] [--json FILE]
 
 One thread everywhere. Each figure is the shortest of many calls, because other load on the machine only ever adds time.
-Ours is `VideoFrame.convert` as a program calls it. A competitor that is not installed, or cannot do a pair, has a dash; the
-official client runs in a process of its own per pair, because some pairs end it.
+Ours is `VideoFrame.convert` as a program calls it. A competitor that is not installed, or cannot do a pair, has a dash;
+the official client runs in a process of its own per pair, because some pairs end it.
 """
 
 from __future__ import annotations
