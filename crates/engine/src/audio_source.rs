@@ -48,10 +48,26 @@ struct Capture {
 
 impl AudioSource {
     /// `queue_size` in seconds.
-    pub fn new(handle: Handle, sample_rate: u32, num_channels: u16, queue_size: f64, events: Arc<EventQueue>) -> Self {
-        let capacity = (queue_size * f64::from(sample_rate)).round() as usize * usize::from(num_channels);
-        let queue = Mutex::new(Queue { capacity, ..Queue::default() });
-        Self { handle, sample_rate, num_channels, events, queue }
+    pub fn new(
+        handle: Handle,
+        sample_rate: u32,
+        num_channels: u16,
+        queue_size: f64,
+        events: Arc<EventQueue>,
+    ) -> Self {
+        let capacity =
+            (queue_size * f64::from(sample_rate)).round() as usize * usize::from(num_channels);
+        let queue = Mutex::new(Queue {
+            capacity,
+            ..Queue::default()
+        });
+        Self {
+            handle,
+            sample_rate,
+            num_channels,
+            events,
+            queue,
+        }
     }
 
     /// Samples per second and channel.
@@ -79,13 +95,20 @@ impl AudioSource {
             queue.samples.extend(samples);
             return (true, idle);
         }
-        let room = if queue.waiting.is_empty() { queue.capacity.saturating_sub(queue.samples.len()) } else { 0 };
+        let room = if queue.waiting.is_empty() {
+            queue.capacity.saturating_sub(queue.samples.len())
+        } else {
+            0
+        };
         let (now, later) = samples.split_at(room.min(samples.len()));
         queue.samples.extend(now);
         if later.is_empty() {
             return (true, idle);
         }
-        queue.waiting.push_back(Capture { request, rest: later.iter().copied().collect() });
+        queue.waiting.push_back(Capture {
+            request,
+            rest: later.iter().copied().collect(),
+        });
         (false, idle)
     }
 
@@ -103,7 +126,10 @@ impl AudioSource {
         queue.playing = false;
         queue.in_flight = false;
         for capture in std::mem::take(&mut queue.waiting) {
-            self.events.push(Event::Captured { source: self.handle, request: capture.request });
+            self.events.push(Event::Captured {
+                source: self.handle,
+                request: capture.request,
+            });
         }
         queue.tell_drained(self);
     }
@@ -160,14 +186,20 @@ impl AudioSource {
             (0, _) => false,
             _ if ending || queue.starved_ticks >= TAIL_PATIENCE => true,
             (_, true) => available >= wanted,
-            (_, false) => available >= wanted * REFILL_TICKS as usize || available >= queue.capacity,
+            (_, false) => {
+                available >= wanted * REFILL_TICKS as usize || available >= queue.capacity
+            }
         };
         if enough {
             let take = wanted.min(available);
             out.extend(queue.samples.drain(..take));
             queue.starved_ticks = 0;
         } else {
-            queue.starved_ticks = if available == 0 { 0 } else { queue.starved_ticks + 1 };
+            queue.starved_ticks = if available == 0 {
+                0
+            } else {
+                queue.starved_ticks + 1
+            };
         }
         queue.playing = enough;
         out.resize(wanted, 0);
@@ -193,14 +225,154 @@ impl Queue {
             if !capture.rest.is_empty() {
                 return;
             }
-            source.events.push(Event::Captured { source: source.handle, request: capture.request });
+            source.events.push(Event::Captured {
+                source: source.handle,
+                request: capture.request,
+            });
             self.waiting.pop_front();
         }
     }
 
     fn tell_drained(&mut self, source: &AudioSource) {
         for request in self.drains.drain(..) {
-            source.events.push(Event::Drained { source: source.handle, request });
+            source.events.push(Event::Drained {
+                source: source.handle,
+                request,
+            });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: u32 = 48_000;
+    const TICK: usize = 480;
+
+    fn source(queue_ms: u32) -> (AudioSource, Arc<EventQueue>) {
+        let events = Arc::new(EventQueue::new().unwrap());
+        let source = AudioSource::new(7, RATE, 1, f64::from(queue_ms) / 1000.0, Arc::clone(&events));
+        (source, events)
+    }
+
+    fn frame(milliseconds: usize, value: i16) -> Vec<i16> {
+        vec![value; milliseconds * TICK / 10]
+    }
+
+    fn tick(source: &AudioSource) -> Vec<i16> {
+        let mut out = Vec::new();
+        source.tick(&mut out);
+        out
+    }
+
+    fn captured(events: &EventQueue) -> Vec<u64> {
+        let requests = events.drain(100).into_iter().filter_map(|event| match event {
+            Event::Captured { request, .. } => Some(request),
+            _ => None,
+        });
+        requests.collect()
+    }
+
+    #[test]
+    fn captures_return_at_once_until_the_queue_is_full_and_then_one_per_tick() {
+        let (source, events) = source(50);
+        let returned: Vec<bool> = (1..=7).map(|request| source.capture(request, &frame(10, 1)).0).collect();
+        assert_eq!(returned, [true, true, true, true, true, false, false]);
+        assert!(captured(&events).is_empty());
+        tick(&source);
+        assert_eq!(captured(&events), [6]);
+        tick(&source);
+        assert_eq!(captured(&events), [7]);
+    }
+
+    #[test]
+    fn a_long_frame_returns_when_no_more_than_the_queue_is_left_of_it() {
+        let (source, events) = source(50);
+        assert!(!source.capture(1, &frame(100, 1)).0);
+        for _ in 0..4 {
+            tick(&source);
+        }
+        assert!(captured(&events).is_empty());
+        tick(&source);
+        assert_eq!(captured(&events), [1]);
+    }
+
+    #[test]
+    fn overlapping_captures_are_played_in_the_order_of_their_calls() {
+        let (source, _events) = source(20);
+        for request in 1..=3 {
+            source.capture(request, &frame(20, request as i16));
+        }
+        let played: Vec<i16> = (0..6).map(|_| tick(&source)[0]).collect();
+        assert_eq!(played, [1, 1, 2, 2, 3, 3]);
+    }
+
+    #[test]
+    fn clear_releases_a_blocked_capture_and_drops_its_rest() {
+        let (source, events) = source(50);
+        source.capture(1, &frame(2000, 1));
+        tick(&source);
+        source.clear();
+        assert_eq!(captured(&events), [1]);
+        assert_eq!(source.queued(), 0.0);
+        assert!(source.capture(2, &frame(10, 2)).0);
+    }
+
+    #[test]
+    fn cancelling_a_blocked_capture_keeps_what_was_queued_and_lets_the_next_one_in() {
+        let (source, events) = source(20);
+        source.capture(1, &frame(20, 1));
+        source.capture(2, &frame(20, 2));
+        source.cancel(2);
+        source.capture(3, &frame(10, 3));
+        let played: Vec<i16> = (0..3).map(|_| tick(&source)[0]).collect();
+        assert_eq!(played, [1, 1, 3]);
+        assert_eq!(captured(&events), [3]);
+    }
+
+    #[test]
+    fn the_tail_is_played_padded_and_drained_comes_after_it() {
+        let (source, events) = source(50);
+        source.capture(1, &frame(23, 5));
+        source.notify_drained(9);
+        let mut played = Vec::new();
+        for _ in 0..3 {
+            played.extend(tick(&source));
+            assert!(events.drain(10).is_empty());
+        }
+        assert_eq!(played.iter().filter(|sample| **sample == 5).count(), 23 * TICK / 10);
+        assert_eq!(played.len(), 3 * TICK);
+        tick(&source);
+        assert_eq!(events.drain(10), [Event::Drained { source: 7, request: 9 }]);
+    }
+
+    #[test]
+    fn drained_is_told_at_once_when_nothing_was_captured_or_after_clear() {
+        let (source, events) = source(50);
+        source.notify_drained(1);
+        assert_eq!(events.drain(10), [Event::Drained { source: 7, request: 1 }]);
+        source.capture(1, &frame(40, 1));
+        source.notify_drained(2);
+        source.clear();
+        assert_eq!(events.drain(10), [Event::Drained { source: 7, request: 2 }]);
+    }
+
+    #[test]
+    fn rates_that_are_no_multiple_of_100_play_the_exact_number_of_samples() {
+        let events = Arc::new(EventQueue::new().unwrap());
+        let source = AudioSource::new(1, 11_025, 1, 5.0, events);
+        let samples: usize = (0..100).map(|_| tick(&source).len()).sum();
+        assert_eq!(samples, 11_025);
+    }
+
+    #[test]
+    fn a_closed_source_ignores_captures_and_holds_nobody_up() {
+        let (source, events) = source(10);
+        source.capture(1, &frame(100, 1));
+        source.close();
+        assert_eq!(captured(&events), [1]);
+        assert!(source.capture(2, &frame(100, 1)).0);
+        assert!(tick(&source).iter().all(|sample| *sample == 0));
     }
 }

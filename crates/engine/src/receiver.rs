@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
-use greenroom_codec::playout::AudioPlayout;
 use greenroom_codec::VideoCodec;
+use greenroom_codec::playout::AudioPlayout;
 use greenroom_codec::video::VideoDecoder;
 use greenroom_media::jitter;
 use greenroom_media::rtp::red::Red;
@@ -76,11 +76,16 @@ pub struct ReceiverStatistics {
 
 impl Receivers {
     pub(crate) fn need_tick(&self) -> bool {
-        self.receivers.values().any(|receiver| !receiver.audio_sinks.is_empty())
+        self.receivers
+            .values()
+            .any(|receiver| !receiver.audio_sinks.is_empty())
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.receivers.values().filter_map(|receiver| receiver.video.as_ref()?.assembler.deadline()).min()
+        self.receivers
+            .values()
+            .filter_map(|receiver| receiver.video.as_ref()?.assembler.deadline())
+            .min()
     }
 }
 
@@ -90,7 +95,12 @@ impl World {
         if !self.peers.contains_key(&peer) {
             return sink.end();
         }
-        self.receivers.receivers.entry((peer, Mid::from(mid))).or_default().audio_sinks.push(sink);
+        self.receivers
+            .receivers
+            .entry((peer, Mid::from(mid)))
+            .or_default()
+            .audio_sinks
+            .push(sink);
         self.counters().sinks.fetch_add(1, Ordering::Relaxed);
         self.wake_tick();
     }
@@ -118,7 +128,9 @@ impl World {
             receiver.share_sinks();
             closed += before - receiver.audio_sinks.len() - receiver.video_sinks.len();
         }
-        self.counters().sinks.fetch_sub(closed as u64, Ordering::Relaxed);
+        self.counters()
+            .sinks
+            .fetch_sub(closed as u64, Ordering::Relaxed);
     }
 
     /// Counters of a received section.
@@ -137,11 +149,17 @@ impl World {
     }
 
     pub(crate) fn end_receivers(&mut self, peer: Handle) {
-        for (_, receiver) in self.receivers.receivers.extract_if(|(owner, _), _| *owner == peer) {
+        for (_, receiver) in self
+            .receivers
+            .receivers
+            .extract_if(|(owner, _), _| *owner == peer)
+        {
             let sinks = receiver.audio_sinks.len() + receiver.video_sinks.len();
             receiver.audio_sinks.iter().for_each(|sink| sink.end());
             receiver.video_sinks.iter().for_each(|sink| sink.end());
-            self.counters.sinks.fetch_sub(sinks as u64, Ordering::Relaxed);
+            self.counters
+                .sinks
+                .fetch_sub(sinks as u64, Ordering::Relaxed);
         }
     }
 
@@ -171,16 +189,33 @@ impl World {
     }
 
     fn insert_video(&mut self, key: Key, codec: VideoCodec, packet: IncomingPacket) {
-        let Some(receiver) = self.receivers.receivers.get_mut(&key) else { return };
-        if receiver.video.as_ref().is_none_or(|video| video.codec != codec) {
+        let Some(receiver) = self.receivers.receivers.get_mut(&key) else {
+            return;
+        };
+        if receiver
+            .video
+            .as_ref()
+            .is_none_or(|video| video.codec != codec)
+        {
             let decoder = Decoder::new(codec, key, self.commander.clone());
-            let assembler = jitter::video::VideoAssembler::new(codec, jitter::video::Config::default());
-            receiver.video = Some(VideoReceiver { codec, assembler, decoder });
+            let assembler =
+                jitter::video::VideoAssembler::new(codec, jitter::video::Config::default());
+            receiver.video = Some(VideoReceiver {
+                codec,
+                assembler,
+                decoder,
+            });
             receiver.share_sinks();
         }
         if let Some(video) = &mut receiver.video {
             let payload = Bytes::copy_from_slice(&packet.payload);
-            video.assembler.insert(packet.seq, packet.timestamp, packet.marker, payload, packet.received);
+            video.assembler.insert(
+                packet.seq,
+                packet.timestamp,
+                packet.marker,
+                payload,
+                packet.received,
+            );
         }
         self.poll_assembler(key);
     }
@@ -188,8 +223,12 @@ impl World {
     fn poll_assembler(&mut self, key: Key) {
         let now = self.now;
         loop {
-            let Some(receiver) = self.receivers.receivers.get_mut(&key) else { return };
-            let Some(video) = &mut receiver.video else { return };
+            let Some(receiver) = self.receivers.receivers.get_mut(&key) else {
+                return;
+            };
+            let Some(video) = &mut receiver.video else {
+                return;
+            };
             match video.assembler.poll(now) {
                 None => return,
                 Some(jitter::video::Output::NeedKeyframe) => self.need_keyframe(key),
@@ -197,7 +236,10 @@ impl World {
                     receiver.statistics.frames += 1;
                     if receiver.video_sinks.is_empty() {
                         video.decoder.stale = true;
-                    } else if !video.decoder.submit(frame, self.now.saturating_duration_since(self.media.opened)) {
+                    } else if !video
+                        .decoder
+                        .submit(frame, self.now.saturating_duration_since(self.media.opened))
+                    {
                         self.need_keyframe(key);
                     }
                 }
@@ -219,11 +261,16 @@ impl World {
         let now = self.now;
         let due: Vec<Key> = (self.receivers.receivers.iter())
             .filter(|(_, receiver)| {
-                receiver.video.as_ref().and_then(|video| video.assembler.deadline()).is_some_and(|at| at <= now)
+                receiver
+                    .video
+                    .as_ref()
+                    .and_then(|video| video.assembler.deadline())
+                    .is_some_and(|at| at <= now)
             })
             .map(|(key, _)| *key)
             .collect();
-        due.into_iter().for_each(|key| self.guarded(key.0, |world| world.poll_assembler(key)));
+        due.into_iter()
+            .for_each(|key| self.guarded(key.0, |world| world.poll_assembler(key)));
     }
 
     pub(crate) fn tick_receivers(&mut self) {
@@ -231,7 +278,9 @@ impl World {
             .filter(|(_, receiver)| !receiver.audio_sinks.is_empty())
             .map(|(key, _)| *key)
             .collect();
-        playing.into_iter().for_each(|key| self.guarded(key.0, |world| world.play(key)));
+        playing
+            .into_iter()
+            .for_each(|key| self.guarded(key.0, |world| world.play(key)));
     }
 
     fn play(&mut self, key: Key) {
@@ -266,7 +315,9 @@ impl Receiver {
             let payload = Bytes::copy_from_slice(&packet.payload);
             return audio.insert(packet.seq, packet.timestamp, payload, packet.received);
         }
-        let Some(red) = Red::parse(&packet.payload) else { return };
+        let Some(red) = Red::parse(&packet.payload) else {
+            return;
+        };
         let count = red.redundant_count() as u64;
         for (index, block) in red.redundant().enumerate() {
             let back = count - index as u64;
@@ -312,8 +363,19 @@ impl Decoder {
             failed.run(key.0, move |world| world.fail(key.0, message));
         });
         let (decoder, sinks, size) = (Mutex::default(), Mutex::default(), AtomicU64::default());
-        let shared = DecoderShared { codec, key, commander, decoder, sinks, size };
-        Self { lane, shared: Arc::new(shared), stale: true }
+        let shared = DecoderShared {
+            codec,
+            key,
+            commander,
+            decoder,
+            sinks,
+            size,
+        };
+        Self {
+            lane,
+            shared: Arc::new(shared),
+            stale: true,
+        }
     }
 
     /// False when a key frame is needed instead.
@@ -327,7 +389,8 @@ impl Decoder {
         self.stale = false;
         let shared = Arc::clone(&self.shared);
         let timestamp_us = i64::try_from(at.as_micros()).unwrap_or(i64::MAX);
-        self.lane.submit(move || shared.decode(&frame.data, timestamp_us));
+        self.lane
+            .submit(move || shared.decode(&frame.data, timestamp_us));
         true
     }
 }
@@ -338,12 +401,17 @@ impl DecoderShared {
         if decoder.is_none() {
             *decoder = VideoDecoder::new(self.codec).ok();
         }
-        let Some(decoder) = decoder.as_mut() else { return };
+        let Some(decoder) = decoder.as_mut() else {
+            return;
+        };
         match decoder.decode(data) {
             Ok(Some(image)) => {
                 let size = u64::from(image.width()) << 32 | u64::from(image.height());
                 self.size.store(size, Ordering::Relaxed);
-                let planes = [0, 1, 2].map(|index| Plane { data: image.plane(index), stride: image.stride(index) });
+                let planes = [0, 1, 2].map(|index| Plane {
+                    data: image.plane(index),
+                    stride: image.stride(index),
+                });
                 match Picture::new(VideoFormat::I420, image.width(), image.height(), &planes) {
                     Ok(picture) => self.deliver(&picture, timestamp_us),
                     Err(error) => tracing::warn!(%error, "decoded frame not delivered"),
@@ -353,13 +421,16 @@ impl DecoderShared {
             Err(error) => {
                 tracing::debug!(%error, "frame not decoded");
                 let key = self.key;
-                self.commander.run(key.0, move |world| world.need_keyframe(key));
+                self.commander
+                    .run(key.0, move |world| world.need_keyframe(key));
             }
         }
     }
 
     fn deliver(&self, picture: &Picture<'_>, timestamp_us: i64) {
         let sinks = lock(&self.sinks).clone();
-        sinks.iter().for_each(|sink| sink.write(picture, timestamp_us, 0));
+        sinks
+            .iter()
+            .for_each(|sink| sink.write(picture, timestamp_us, 0));
     }
 }

@@ -120,22 +120,32 @@ impl World {
     /// When the loop has to run again although nothing comes in.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let peers = self.timers.first().map(|(at, _)| *at);
-        [peers, self.media.deadline(&self.receivers), self.rooms.deadline(), self.receivers.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            peers,
+            self.media.deadline(&self.receivers),
+            self.rooms.deadline(),
+            self.receivers.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Run `work` for a room or peer. If it panics, that room or peer ends, and nothing else.
     pub(crate) fn guarded(&mut self, scope: Handle, work: impl FnOnce(&mut World)) {
-        let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(self))) else { return };
+        let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(self))) else {
+            return;
+        };
         self.fail(scope, panic_message(&*panic));
     }
 
     /// End the room or peer because of a fault of ours.
     pub(crate) fn fail(&mut self, scope: Handle, message: String) {
         tracing::error!(scope, message, "a fault ended a room or peer");
-        self.emit(Event::EngineFailed { room: scope, message });
+        self.emit(Event::EngineFailed {
+            room: scope,
+            message,
+        });
         if self.rooms.contains(scope) {
             self.close_room(scope);
         } else {
@@ -166,7 +176,9 @@ impl World {
     /// Let every peer that was touched send what it has, then write to the sockets.
     pub(crate) fn flush(&mut self) {
         while let Some(handle) = self.dirty.pop() {
-            let Some(entry) = self.peers.get_mut(&handle) else { continue };
+            let Some(entry) = self.peers.get_mut(&handle) else {
+                continue;
+            };
             entry.dirty = false;
             let scope = entry.scope(handle);
             self.guarded(scope, |world| {
@@ -228,7 +240,9 @@ impl World {
     }
 
     fn end_peer(&mut self, handle: Handle, state: &'static str, detail: String) {
-        let Some(mut entry) = self.peers.remove(&handle) else { return };
+        let Some(mut entry) = self.peers.remove(&handle) else {
+            return;
+        };
         self.counters.peers.fetch_sub(1, Ordering::Relaxed);
         if let Some(at) = entry.deadline.take() {
             self.timers.remove(&(at, handle));
@@ -242,14 +256,27 @@ impl World {
             }
         }
         self.sockets.forget(handle, &entry.addresses);
-        for (_, request) in entry.waiting_data.into_values().flatten().filter(|(_, request)| *request != 0) {
-            self.emit(Event::DataSent { peer: handle, request, error: "the connection has ended".into() });
+        for (_, request) in entry
+            .waiting_data
+            .into_values()
+            .flatten()
+            .filter(|(_, request)| *request != 0)
+        {
+            self.emit(Event::DataSent {
+                peer: handle,
+                request,
+                error: "the connection has ended".into(),
+            });
         }
         match entry.side {
             Side::Server(side) => self.server_peer_ended(handle, &side),
             Side::Client(side) => self.client_peer_ended(handle, side),
         }
-        self.emit(Event::PeerState { peer: handle, state, detail });
+        self.emit(Event::PeerState {
+            peer: handle,
+            state,
+            detail,
+        });
     }
 
     /// Have the peer driven in this turn of the loop.
@@ -262,11 +289,15 @@ impl World {
     /// Everything the peer has to say, until it waits.
     pub(crate) fn drain(&mut self, handle: Handle) {
         loop {
-            let Some(entry) = self.peers.get_mut(&handle) else { return };
+            let Some(entry) = self.peers.get_mut(&handle) else {
+                return;
+            };
             match entry.peer.poll(self.now) {
                 Output::Transmit(transmit) => {
                     self.counters.packets_out.fetch_add(1, Ordering::Relaxed);
-                    self.counters.bytes_out.fetch_add(transmit.data.len() as u64, Ordering::Relaxed);
+                    self.counters
+                        .bytes_out
+                        .fetch_add(transmit.data.len() as u64, Ordering::Relaxed);
                     self.sockets.send(handle, &transmit);
                 }
                 Output::Event(event) => self.peer_event(handle, event),
@@ -276,7 +307,9 @@ impl World {
     }
 
     fn arm(&mut self, handle: Handle, at: Instant) {
-        let Some(entry) = self.peers.get_mut(&handle) else { return };
+        let Some(entry) = self.peers.get_mut(&handle) else {
+            return;
+        };
         let at = entry.fails_at.map_or(at, |fails_at| fails_at.min(at));
         if entry.deadline == Some(at) {
             return;
@@ -288,13 +321,21 @@ impl World {
     }
 
     fn check_patience(&mut self, handle: Handle) {
-        let Some(entry) = self.peers.get(&handle) else { return };
+        let Some(entry) = self.peers.get(&handle) else {
+            return;
+        };
         if entry.fails_at.is_none_or(|at| at > self.now) {
             return;
         }
         let detail = match entry.connected {
-            true => format!("no answer over the network for {} s", ICE_PATIENCE.as_secs()),
-            false => format!("no connection within {} s: is the other side's UDP port reachable?", CONNECT_PATIENCE.as_secs()),
+            true => format!(
+                "no answer over the network for {} s",
+                ICE_PATIENCE.as_secs()
+            ),
+            false => format!(
+                "no connection within {} s: is the other side's UDP port reachable?",
+                CONNECT_PATIENCE.as_secs()
+            ),
         };
         self.end_peer(handle, "failed", detail);
     }
@@ -306,15 +347,28 @@ impl World {
             peer::Event::Connected => self.peer_connected(handle),
             peer::Event::Reconnected => self.set_reachable(handle, true),
             peer::Event::Disconnected => self.set_reachable(handle, false),
-            peer::Event::Closed(CloseReason::Failed(detail)) => self.end_peer(handle, "failed", detail),
-            peer::Event::Closed(_) => self.end_peer(handle, "closed", "the other side closed the connection".into()),
+            peer::Event::Closed(CloseReason::Failed(detail)) => {
+                self.end_peer(handle, "failed", detail)
+            }
+            peer::Event::Closed(_) => self.end_peer(
+                handle,
+                "closed",
+                "the other side closed the connection".into(),
+            ),
             peer::Event::DataOpen { label } => {
-                self.emit(Event::DataOpen { peer: handle, label: label.to_string() });
+                self.emit(Event::DataOpen {
+                    peer: handle,
+                    label: label.to_string(),
+                });
                 self.resume_data(handle, &label);
             }
             peer::Event::DataLow { label } => self.resume_data(handle, &label),
             peer::Event::Data { label, payload, .. } => {
-                self.emit(Event::Data { peer: handle, label: label.to_string(), payload });
+                self.emit(Event::Data {
+                    peer: handle,
+                    label: label.to_string(),
+                    payload,
+                });
             }
             peer::Event::Bandwidth { bitrate } => self.bandwidth_changed(handle, bitrate),
             peer::Event::SenderReport(report) => self.sender_report_arrived(handle, &report),
@@ -328,17 +382,31 @@ impl World {
             entry.connected = true;
             entry.fails_at = None;
         }
-        self.emit(Event::PeerState { peer: handle, state: "connected", detail: String::new() });
+        self.emit(Event::PeerState {
+            peer: handle,
+            state: "connected",
+            detail: String::new(),
+        });
     }
 
     fn set_reachable(&mut self, handle: Handle, reachable: bool) {
-        let Some(entry) = self.peers.get_mut(&handle) else { return };
+        let Some(entry) = self.peers.get_mut(&handle) else {
+            return;
+        };
         if !entry.connected {
             return;
         }
         entry.fails_at = (!reachable).then(|| self.now + ICE_PATIENCE);
-        let state = if reachable { "connected" } else { "disconnected" };
-        self.emit(Event::PeerState { peer: handle, state, detail: String::new() });
+        let state = if reachable {
+            "connected"
+        } else {
+            "disconnected"
+        };
+        self.emit(Event::PeerState {
+            peer: handle,
+            state,
+            detail: String::new(),
+        });
     }
 
     // -- negotiation -------------------------------------------------------------------------------------------------
@@ -346,24 +414,37 @@ impl World {
     /// Apply the other side's offer; [`Event::Answer`] or [`Event::NegotiationFailed`] follows.
     pub fn accept_offer(&mut self, handle: Handle, offer_id: u32, sdp: &str) {
         let now = self.now;
-        let Some(entry) = self.peers.get_mut(&handle) else { return };
+        let Some(entry) = self.peers.get_mut(&handle) else {
+            return;
+        };
         match entry.peer.accept_offer(now, sdp) {
             Ok(description) => {
                 self.description_made(handle);
                 let sections = sections(&description.sections);
-                self.emit(Event::Answer { peer: handle, offer_id, sdp: description.sdp, sections });
+                self.emit(Event::Answer {
+                    peer: handle,
+                    offer_id,
+                    sdp: description.sdp,
+                    sections,
+                });
                 self.sections_changed(handle, &description.sections);
                 self.offer_answered(handle, description.missing);
             }
             Err(error) => {
-                self.emit(Event::NegotiationFailed { peer: handle, offer_id, message: error.to_string() });
+                self.emit(Event::NegotiationFailed {
+                    peer: handle,
+                    offer_id,
+                    message: error.to_string(),
+                });
             }
         }
     }
 
     /// Have an offer made as soon as none is outstanding; [`Event::Offer`] follows.
     pub fn create_offer(&mut self, handle: Handle, options: OfferOptions) {
-        let Some(entry) = self.peers.get_mut(&handle) else { return };
+        let Some(entry) = self.peers.get_mut(&handle) else {
+            return;
+        };
         let wanted = entry.wanted_offer.get_or_insert_default();
         wanted.audio += options.audio;
         wanted.video += options.video;
@@ -376,7 +457,9 @@ impl World {
     /// older offer is ignored; id 0 stands for the last one.
     pub fn accept_answer(&mut self, handle: Handle, offer_id: u32, sdp: &str) {
         let now = self.now;
-        let Some(entry) = self.peers.get_mut(&handle) else { return };
+        let Some(entry) = self.peers.get_mut(&handle) else {
+            return;
+        };
         if offer_id != 0 && offer_id != entry.offer_id {
             return;
         }
@@ -385,25 +468,37 @@ impl World {
             Ok(negotiated) => {
                 entry.offer_outstanding = false;
                 self.description_made(handle);
-                self.emit(Event::Negotiated { peer: handle, offer_id, sections: sections(&negotiated) });
+                self.emit(Event::Negotiated {
+                    peer: handle,
+                    offer_id,
+                    sections: sections(&negotiated),
+                });
                 self.sections_changed(handle, &negotiated);
             }
             Err(error) => {
-                self.emit(Event::NegotiationFailed { peer: handle, offer_id, message: error.to_string() });
+                self.emit(Event::NegotiationFailed {
+                    peer: handle,
+                    offer_id,
+                    message: error.to_string(),
+                });
             }
         }
     }
 
     fn offer_if_wanted(&mut self, handle: Handle) {
         let now = self.now;
-        let Some(entry) = self.peers.get_mut(&handle) else { return };
+        let Some(entry) = self.peers.get_mut(&handle) else {
+            return;
+        };
         if entry.offer_outstanding {
             return;
         }
         if entry.offer_id > 0 && entry.peer.wants_offer() && entry.makes_offers_by_itself() {
             entry.wanted_offer.get_or_insert_default();
         }
-        let Some(options) = entry.wanted_offer.take() else { return };
+        let Some(options) = entry.wanted_offer.take() else {
+            return;
+        };
         match entry.peer.create_offer(now, options) {
             Ok(Some(description)) => {
                 entry.offer_outstanding = true;
@@ -411,12 +506,21 @@ impl World {
                 let offer_id = entry.offer_id;
                 self.description_made(handle);
                 let sections = sections(&description.sections);
-                self.emit(Event::Offer { peer: handle, offer_id, sdp: description.sdp, sections });
+                self.emit(Event::Offer {
+                    peer: handle,
+                    offer_id,
+                    sdp: description.sdp,
+                    sections,
+                });
             }
             Ok(None) => {}
             Err(error) => {
                 let offer_id = entry.offer_id;
-                self.emit(Event::NegotiationFailed { peer: handle, offer_id, message: error.to_string() });
+                self.emit(Event::NegotiationFailed {
+                    peer: handle,
+                    offer_id,
+                    message: error.to_string(),
+                });
             }
         }
         self.drain(handle);
@@ -424,7 +528,9 @@ impl World {
 
     /// A description was made or applied: the ufrag may be another one, and time runs for getting connected.
     fn description_made(&mut self, handle: Handle) {
-        let Some(entry) = self.peers.get_mut(&handle) else { return };
+        let Some(entry) = self.peers.get_mut(&handle) else {
+            return;
+        };
         let ufrag = entry.peer.local_ufrag();
         if entry.ufrag != ufrag {
             entry.ufrag = ufrag.to_owned();
@@ -463,8 +569,12 @@ impl World {
 
     fn resume_data(&mut self, handle: Handle, label: &str) {
         loop {
-            let Some(entry) = self.peers.get_mut(&handle) else { return };
-            let Some(waiting) = entry.waiting_data.get_mut(label) else { return };
+            let Some(entry) = self.peers.get_mut(&handle) else {
+                return;
+            };
+            let Some(waiting) = entry.waiting_data.get_mut(label) else {
+                return;
+            };
             let Some((payload, request)) = waiting.front() else {
                 entry.waiting_data.remove(label);
                 return;
@@ -484,7 +594,11 @@ impl World {
 
     fn data_sent(&self, peer: Handle, request: u64, error: &str) {
         if request != 0 {
-            self.emit(Event::DataSent { peer, request, error: error.to_owned() });
+            self.emit(Event::DataSent {
+                peer,
+                request,
+                error: error.to_owned(),
+            });
         }
     }
 }
@@ -513,7 +627,11 @@ impl PeerEntry {
 }
 
 fn sections(sections: &[peer::Section]) -> Vec<Section> {
-    sections.iter().filter(|section| !section.stopped).map(Section::from).collect()
+    sections
+        .iter()
+        .filter(|section| !section.stopped)
+        .map(Section::from)
+        .collect()
 }
 
 impl From<&peer::Section> for Section {
@@ -526,7 +644,11 @@ impl From<&peer::Section> for Section {
             track_id: section.track_id.clone().unwrap_or_default(),
             rids: section.rids.iter().map(ToString::to_string).collect(),
             sending: section.sending.unwrap_or(0),
-            codecs: section.codecs.iter().map(|codec| mime(*codec).to_owned()).collect(),
+            codecs: section
+                .codecs
+                .iter()
+                .map(|codec| mime(*codec).to_owned())
+                .collect(),
         }
     }
 }
