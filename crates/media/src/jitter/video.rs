@@ -120,7 +120,7 @@ impl VideoAssembler {
     /// Take a packet. `seq` is the extended sequence number, that of the original for a retransmission; an empty
     /// payload is padding and counts as received.
     pub fn insert(&mut self, seq: u64, timestamp: u32, marker: bool, payload: Bytes, now: Instant) {
-        if seq < self.floor || self.packets.contains_key(&seq) {
+        if seq < self.floor || seq == u64::MAX || self.packets.contains_key(&seq) {
             self.statistics.discarded += 1;
             return;
         }
