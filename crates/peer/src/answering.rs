@@ -7,15 +7,19 @@ use str0m::media::Rid as LibraryRid;
 
 use crate::negotiation::{Direction, Media, Sdp, sections};
 use crate::peer::{Origin, Peer, Slot, Track, guard};
-use crate::section::{Codec, Description, MediaKind, Mid, Section};
+use crate::section::{Codec, Description, MediaKind, Mid, Preference, Section};
 use crate::{PeerError, Role, payload};
 
 impl Peer {
-    /// Prefers codecs for a track of the other side: in every answer from now on, the section whose msid has this track id
-    /// lists these codecs first, in this order, and redundant audio only if it is among them. Without a preference, video
-    /// codecs stand in the offered order, and redundant audio stands before Opus.
-    pub fn prefer_codecs(&mut self, track_id: &str, codecs: Vec<Codec>) {
-        self.preferences.insert(track_id.to_owned(), codecs);
+    /// Sets how to receive a track of the other side: heeded in every answer from now on, in the section whose msid has this
+    /// track id.
+    pub fn prefer(&mut self, track_id: &str, preference: Preference) {
+        self.preferences.insert(track_id.to_owned(), preference);
+    }
+
+    /// Forgets what was preferred for a track.
+    pub fn forget_preference(&mut self, track_id: &str) {
+        self.preferences.remove(track_id);
     }
 
     /// Takes an offer and answers it. Attached tracks get the receive-only sections that are offered; sections for which there
@@ -218,6 +222,7 @@ impl Peer {
 
     fn complete(&self, offer: &Sdp, answer: &mut Sdp) {
         answer.export();
+        let usual = Preference::default();
         for media in answer.streams_mut() {
             let Some(offered) = offer.find(media.mid) else {
                 continue;
@@ -225,16 +230,19 @@ impl Peer {
             if let Some(track) = self.key_of(media.mid).and_then(|key| self.tracks.get(&key)) {
                 media.name_sender(&track.outgoing);
             }
-            let preference = offered
+            let named = offered
                 .msid()
                 .and_then(|(_, track)| self.preferences.get(track));
-            media.restrict_codecs(&codec_order(offered, preference.map(Vec::as_slice)));
+            let preference = named.unwrap_or(&usual);
+            media.retain_offered(offered);
+            media.restrict_codecs(&codec_order(offered, &preference.codecs));
             if offered.direction().sends() && media.kind == Some(MediaKind::Audio) {
-                media.add_opus_format("usedtx=1");
                 media.add_opus_nack();
-                if offered.has_opus_format("stereo=1") || offered.has_opus_format("sprop-stereo=1")
-                {
-                    media.add_opus_format("stereo=1");
+                if preference.dtx {
+                    media.add_opus_format("usedtx=1");
+                }
+                if preference.stereo {
+                    media.add_opus_format("stereo=1;maxaveragebitrate=510000");
                 }
             }
         }
@@ -259,18 +267,14 @@ fn suits(track: &Track, media: &Media) -> bool {
         && (wanted.is_empty() || media.codecs().iter().any(|codec| wanted.contains(codec)))
 }
 
-fn codec_order(offered: &Media, preference: Option<&[Codec]>) -> Vec<Codec> {
+fn codec_order(offered: &Media, preferred: &[Codec]) -> Vec<Codec> {
     let mut rest = offered.codecs();
-    let mut order: Vec<Codec> = preference
-        .unwrap_or_default()
+    let mut order: Vec<Codec> = preferred
         .iter()
         .copied()
         .filter(|codec| rest.contains(codec))
         .collect();
-    match preference {
-        None => rest.sort_by_key(|codec| *codec != Codec::Red),
-        Some(_) => rest.sort_by_key(|codec| *codec == Codec::Red),
-    }
+    rest.sort_by_key(|codec| (*codec == Codec::Red) != preferred.is_empty());
     order.extend(rest);
     order
 }

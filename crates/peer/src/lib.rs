@@ -41,7 +41,7 @@ pub use packet::{
 };
 pub use peer::Peer;
 pub use section::{
-    Codec, Description, MediaKind, Mid, Missing, OfferOptions, Outgoing, Rid, Section,
+    Codec, Description, MediaKind, Mid, Missing, OfferOptions, Outgoing, Preference, Rid, Section,
 };
 pub use statistics::{IncomingStatistics, OutgoingStatistics, Statistics};
 pub use stun::stun_ufrag;

@@ -346,15 +346,26 @@ impl<'a> Media<'a> {
         if types.is_empty() {
             return;
         }
-        self.set_payload_types(&types);
-        self.lines.retain(|line| {
-            let rest = ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"]
-                .iter()
-                .find_map(|prefix| line.strip_prefix(prefix));
-            rest.and_then(|rest| rest.split(' ').next())
-                .is_none_or(|pt| types.iter().any(|kept| kept == pt))
-        });
+        self.keep_payload_types(&types);
         self.order_codecs(wanted);
+    }
+
+    /// Drops the payload types that the other side did not offer in this section. The library keeps one table for all
+    /// sections, so it may have learned of them from another one.
+    pub(crate) fn retain_offered(&mut self, offered: &Media) {
+        let known: HashSet<&str> = offered.payload_types().collect();
+        let types: Vec<String> = self.payload_types().filter(|pt| known.contains(pt)).map(str::to_owned).collect();
+        if !types.is_empty() {
+            self.keep_payload_types(&types);
+        }
+    }
+
+    fn keep_payload_types(&mut self, types: &[String]) {
+        self.set_payload_types(types);
+        self.lines.retain(|line| {
+            let rest = ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"].iter().find_map(|prefix| line.strip_prefix(prefix));
+            rest.and_then(|rest| rest.split(' ').next()).is_none_or(|pt| types.iter().any(|kept| kept == pt))
+        });
     }
 
     /// The payload type whose packets this one retransmits.
@@ -399,21 +410,6 @@ impl<'a> Media<'a> {
         {
             self.lines.insert(index + 1, Cow::Owned(added));
         }
-    }
-
-    /// Whether the Opus format contains the parameter.
-    pub(crate) fn has_opus_format(&self, parameter: &str) -> bool {
-        let opus: Vec<&str> = self
-            .payload_types()
-            .filter(|pt| self.codec_of(pt) == Some(Codec::Opus))
-            .collect();
-        let format = |line: &'_ str| {
-            let (pt, format) = line.split_once(' ')?;
-            (opus.contains(&pt) && format.split(';').any(|part| part.trim() == parameter))
-                .then_some(())
-        };
-        self.attributes("a=fmtp:")
-            .any(|line| format(line).is_some())
     }
 
     /// Names the sender of the section: its msid, and the cname of its sources.

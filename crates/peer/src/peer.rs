@@ -15,7 +15,9 @@ use str0m::{IceConnectionState, IceCreds, Input, Reason, Rtc, RtcConfig};
 
 use crate::channels::Channels;
 use crate::payload::PayloadTable;
-use crate::section::{Codec, MediaKind, Mid, Missing, OfferOptions, Outgoing, Rid, Section};
+use crate::section::{
+    Codec, MediaKind, Mid, Missing, OfferOptions, Outgoing, Preference, Rid, Section,
+};
 use crate::statistics::{Collector, Statistics};
 use crate::{
     Candidate, CloseReason, Event, IncomingPacket, OutgoingPacket, Output, PeerConfig, PeerError,
@@ -47,7 +49,7 @@ pub struct Peer {
     pub(crate) pending: Option<PendingOffer>,
     pub(crate) postponed: Option<OfferOptions>,
     pub(crate) changed: bool,
-    pub(crate) preferences: HashMap<String, Vec<Codec>>,
+    pub(crate) preferences: HashMap<String, Preference>,
     pub(crate) channels: Channels,
     pub(crate) opens_channels: bool,
     pub(crate) payloads: PayloadTable,

@@ -140,6 +140,28 @@ impl Outgoing {
     }
 }
 
+/// How an answer is to receive a certain track of the other side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preference {
+    /// The codecs that the answer lists first, in this order; the others follow in the offered order, redundant audio last.
+    /// Empty: video in the offered order, redundant audio before Opus.
+    pub codecs: Vec<Codec>,
+    /// Whether to ask for stereo at a bitrate for music.
+    pub stereo: bool,
+    /// Whether the sender may stop sending while there is silence.
+    pub dtx: bool,
+}
+
+impl Default for Preference {
+    fn default() -> Self {
+        Preference {
+            codecs: Vec::new(),
+            stereo: false,
+            dtx: true,
+        }
+    }
+}
+
 /// One audio or video section as it stands after a negotiation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {

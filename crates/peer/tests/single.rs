@@ -364,3 +364,24 @@ fn keyframe_requests_travel_both_ways() {
         Event::KeyframeRequest { key: 5, rid: None }
     )));
 }
+
+#[test]
+fn a_track_is_given_only_to_a_section_that_takes_its_codec() {
+    for av1_offered in [true, false] {
+        let mut net = Network::new();
+        let mut screen = track(MediaKind::Video, "PA_a", "TR_a");
+        screen.codecs = vec![Codec::Av1];
+        net.server().attach(1, screen);
+        let now = net.now;
+        let offer = net.client().create_offer(now, slots(0, 1)).unwrap().expect("an offer").sdp;
+        assert!(offer.contains("a=rtpmap:45 AV1/90000"));
+        let av1 = ["a=rtpmap:45 ", "a=rtcp-fb:45 ", "a=rtpmap:46 ", "a=fmtp:46 "];
+        let kept = |line: &&str| av1_offered || !av1.iter().any(|start| line.starts_with(start));
+        let mut offer: String = offer.split_inclusive('\n').filter(kept).collect();
+        if !av1_offered {
+            offer = offer.replace(" 45 46", "");
+        }
+        let answer = net.server().accept_offer(now, &offer).expect("the offer is good");
+        assert_eq!(answer.missing.video, usize::from(!av1_offered));
+    }
+}

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use greenroom_peer::{
-    Candidate, Certificate, Codec, Event, Extensions, IncomingPacket, MediaKind, Mid, OfferOptions, Outgoing,
-    OutgoingPacket, Output, Peer, PeerConfig, Proto, Rid, Role, Section, TcpType,
+    Candidate, Certificate, Codec, Event, Extensions, IncomingPacket, MediaKind, Mid, OfferOptions,
+    Outgoing, OutgoingPacket, Output, Peer, PeerConfig, Proto, Rid, Role, Section, TcpType,
 };
 
 pub const CLIENT: usize = 0;
@@ -54,7 +54,11 @@ pub fn config(role: Role, proto: Proto) -> PeerConfig {
         format!("{name}passwordpasswordpassword"),
     );
     config.data_channels = true;
-    config.certificate = Some(CERTIFICATE.get_or_init(|| Certificate::generate().expect("a certificate")).clone());
+    config.certificate = Some(
+        CERTIFICATE
+            .get_or_init(|| Certificate::generate().expect("a certificate"))
+            .clone(),
+    );
     config.candidates.push(match proto {
         Proto::Udp => Candidate::Udp(address),
         Proto::Tcp => Candidate::Tcp(address, tcp),
