@@ -31,7 +31,7 @@ from greenroom.protocol.client_io import (
 )
 from greenroom.protocol.client_keepalive import Keepalive
 from greenroom.protocol.client_negotiation import Negotiation
-from greenroom.protocol.client_reconnect import ReconnectPolicy, Retries
+from greenroom.protocol.client_reconnect import ReconnectPolicy, Recovery
 from greenroom.protocol.client_requests import Requests
 from greenroom.protocol.client_room import RoomView
 from greenroom.protocol.client_subscriptions import Subscriptions
@@ -44,8 +44,6 @@ __all__ = ["ClientSession", "Phase"]
 INTERRUPTION_LIMIT = 5.0
 
 _Action = m.LeaveRequest.Action
-#: What may be sent while a session is being resumed; the rest waits.
-_URGENT = ("sync_state", "trickle", "offer", "answer", "simulate", "leave", "ping_req")
 
 
 class Phase(Enum):
@@ -86,15 +84,9 @@ class ClientSession:
         self.requests = Requests()
         self.keepalive: Keepalive | None = None
         self._dynacast = dynacast
-        self._policy = policy or ReconnectPolicy()
-        self._random = random
-        self._retries: Retries | None = None
+        self._recovery = Recovery(policy or ReconnectPolicy(), random)
         self._peers: dict[Target, str] = {}
         self._was_connected = False
-        self._hold = False
-        self._restart_offer = 0
-        self._ice_restarted = False
-        self._queued: list[m.SignalRequest] = []
         self._timers: Timers[str] = Timers()
 
     # -- time ------------------------------------------------------------------------------------------------------
@@ -131,8 +123,7 @@ class ClientSession:
         """The server refused a reconnecting socket; `final` when trying again is of no use."""
         if final:
             return list(self._close(m.DisconnectReason.JOIN_FAILURE, message))
-        if self._retries is not None:
-            self._retries.escalate()
+        self._recovery.escalate()
         return list(self._lost(now, message))
 
     def engine_event(self, now: float, target: Target, event: Event) -> list[Output]:
@@ -200,8 +191,7 @@ class ClientSession:
             return
         expired = self._timers.expire(now)
         if "attempt" in expired:
-            if self._retries is not None:
-                self._retries.escalate()
+            self._recovery.escalate()
             yield from self._lost(now, "reconnecting took too long")
             return
         if "interrupted" in expired:
@@ -235,7 +225,7 @@ class ClientSession:
 
     def _joined(self, now: float, join: m.JoinResponse) -> Iterator[Output]:
         restarting = self.phase is Phase.RESTARTING
-        self._hold = False
+        self._recovery.stop_holding()
         self.join = join
         self.view = RoomView(join)
         self.keepalive = Keepalive(now, join.ping_interval, join.ping_timeout)
@@ -253,8 +243,8 @@ class ClientSession:
         if leave.action == _Action.DISCONNECT and not leave.can_reconnect:
             yield from self._close(leave.reason, "the server ended the session")
             return
-        if leave.action == _Action.RECONNECT and self._retries is not None:
-            self._retries.escalate()
+        if leave.action == _Action.RECONNECT:
+            self._recovery.escalate()
         resume = leave.action == _Action.RESUME
         yield from self._lost(now, "the server asked to reconnect", resume=resume)
 
@@ -262,22 +252,21 @@ class ClientSession:
         if self.phase is not Phase.RESUMING or self.view is None:
             return
         self.view.begin_reconcile()
-        self._ice_restarted = False
         yield ResendData(reconnect.last_message_seq)
 
     def _engine_event(self, now: float, target: Target, event: Event) -> Iterator[Output]:
         match event:
             case Offer(offer_id=offer_id, sdp=sdp):
                 if self.phase in (Phase.RESUMING, Phase.RESTARTING):
-                    self._restart_offer = offer_id
+                    self._recovery.offered(offer_id)
                 yield from self.negotiation.offer_made(now, offer_id, sdp)
             case Answer(offer_id=offer_id, sdp=sdp, sections=sections):
                 yield from self.negotiation.answer_made(offer_id, sdp)
                 yield from self._applied(now, target, self.negotiation.applied(target, offer_id, sections))
             case Negotiated(offer_id=offer_id, sections=sections):
                 yield from self._applied(now, target, self.negotiation.applied(target, offer_id, sections))
-                if self.phase is Phase.RESUMING and offer_id == self._restart_offer:
-                    self._ice_restarted = True
+                if self.phase is Phase.RESUMING:
+                    self._recovery.negotiated(offer_id)
                     yield from self._maybe_resumed()
             case NegotiationFailed(message=detail):
                 yield from self._lost(now, f"the descriptions do not fit: {detail}", resume=False)
@@ -319,21 +308,20 @@ class ClientSession:
             yield from self._close(m.DisconnectReason.JOIN_FAILURE, reason)
             return
         if self.phase is Phase.CONNECTED:
-            self._retries = Retries(self._policy, reason, resume=resume and self._may_resume())
-        elif self._retries is not None and not resume:
-            self._retries.escalate()
+            self._recovery.begin(resume=resume and self._may_resume())
+        elif not resume:
+            self._recovery.escalate()
         self.keepalive = None
         self.negotiation.abandon()
         self._timers = Timers()
-        retry = self._retries.next(self._random()) if self._retries is not None else None
+        retry = self._recovery.next(reason)
         if retry is None:
             yield from self._close(m.DisconnectReason.CONNECTION_TIMEOUT, reason)
             return
         if not retry.resume and self.phase is not Phase.RESTARTING:
             yield from self._forget_session()
         self.phase = Phase.RESUMING if retry.resume else Phase.RESTARTING
-        self._hold = True
-        self._timers.set("attempt", now + retry.delay + self._policy.attempt_timeout)
+        self._timers.set("attempt", now + retry.delay + self._recovery.policy.attempt_timeout)
         if not retry.resume:
             self._peers.clear()
             self._was_connected = False
@@ -345,14 +333,14 @@ class ClientSession:
         return self.join.client_configuration.resume_connection != m.ClientConfigSetting.DISABLED
 
     def _forget_session(self) -> Iterator[Output]:
-        self._queued.clear()
+        self._recovery.forget_held()
         yield from self.requests.fail_all(PublishError("the session was restarted before the server answered"))
         yield from self.subscriptions.detach_all()
         if self.view is not None:
             yield from self._around(self.view.clear())
 
     def _maybe_resumed(self) -> Iterator[Output]:
-        if self.phase is not Phase.RESUMING or not self._ice_restarted:
+        if self.phase is not Phase.RESUMING or not self._recovery.ice_restarted:
             return
         if self._peers.get(self._primary) == "connected" and self.view is not None:
             yield from self._around(self.view.end_reconcile())
@@ -362,11 +350,8 @@ class ClientSession:
         if self.phase not in (Phase.RESUMING, Phase.RESTARTING):
             return
         self.phase = Phase.CONNECTED
-        self._hold = False
-        self._retries = None
         self._timers.cancel("attempt")
-        queued, self._queued = self._queued, []
-        for message in queued:
+        for message in self._recovery.release():
             yield Send(message)
         yield Reconnected(resumed)
 
@@ -375,7 +360,7 @@ class ClientSession:
             return
         self.phase = Phase.CLOSED
         self._timers = Timers()
-        self._queued.clear()
+        self._recovery.forget_held()
         error: GreenroomError = DisconnectedError(message or "the room was left")
         yield from self.requests.fail_all(error)
         yield Closed(reason, message)
@@ -393,10 +378,7 @@ class ClientSession:
         """Hold back what must wait until the session is resumed."""
         for output in outputs:
             if isinstance(output, Send):
-                if self.phase is Phase.CLOSED:
-                    continue
-                if self._hold and output.message.WhichOneof("message") not in _URGENT:
-                    self._queued.append(output.message)
+                if self.phase is Phase.CLOSED or self._recovery.holds(output.message):
                     continue
             yield output
 

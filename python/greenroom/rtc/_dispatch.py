@@ -237,7 +237,7 @@ class Dispatch:
             publication.kind,
             muted=publication.muted,
             engine=self._connection.engine,
-            peer=self._connection.peer(target),
+            peer=self._connection.peers.handle(target),
             mid=mid,
         )
 

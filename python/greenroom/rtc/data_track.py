@@ -95,7 +95,7 @@ class LocalDataTrack:
         except FrameTooLargeError as error:
             raise PushFrameError(str(error)) from error
         for packet in packets:
-            if not self._room._require_connection().send_payload(DATA_TRACK, packet):
+            if not self._room._require_connection().peers.send_now(DATA_TRACK, packet):
                 raise PushFrameError("the data channel is not open")
         self._sequence = (self._sequence + len(packets)) & 0xFFFF
         self._frame_number = (self._frame_number + 1) & 0xFFFF

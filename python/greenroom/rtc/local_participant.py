@@ -459,7 +459,7 @@ class LocalParticipant(Participant):
     def _add_sender(self, sender: int, track: LocalTrack, chosen: Plan, cid: str, codec: str) -> None:
         several = len(chosen.layers) > 1
         self._connection.engine.add_sender(
-            self._connection.peer(Target.PUBLISHER),
+            self._connection.peers.handle(Target.PUBLISHER),
             sender,
             track._source._open(),
             cid=cid,

@@ -316,10 +316,10 @@ class Room(EventEmitter[EventTypes]):
     async def get_rtc_stats(self) -> RtcStats:
         """Figures of the connections and of every track."""
         connection = self._require_connection()
-        publisher = [TrackStats.of_transport("publisher", connection.transport_figures(io.Target.PUBLISHER))]
+        publisher = [TrackStats.of_transport("publisher", connection.figures(io.Target.PUBLISHER))]
         for sending in self.local_participant._sending.values():
             publisher += await sending.track.get_stats()
-        subscriber = [TrackStats.of_transport("subscriber", connection.transport_figures(io.Target.SUBSCRIBER))]
+        subscriber = [TrackStats.of_transport("subscriber", connection.figures(io.Target.SUBSCRIBER))]
         for participant in self._remote_participants.values():
             for publication in participant.track_publications.values():
                 if publication.track is not None:

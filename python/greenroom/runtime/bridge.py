@@ -70,7 +70,8 @@ class Bridge:
                 log.error("media engine failed: %s", event.message)
                 for handler in list(self._handlers.values()):
                     self._deliver(handler, event)
-                continue
+                self.close()
+                return
             if isinstance(event, Log):
                 engine_log.warning("%s", event.line)
                 continue

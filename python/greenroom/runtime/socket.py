@@ -24,10 +24,11 @@ FLUSH_TIMEOUT = 1.0
 
 
 class SocketRefusedError(GreenroomError):
-    """The server did not accept the websocket. `status` is the HTTP status, 0 when there was no answer at all."""
+    """The server did not accept the websocket at `url`. `status` is the HTTP one, 0 when there was no answer at all."""
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, url: str, status: int) -> None:
         super().__init__(message)
+        self.url = url
         self.status = status
 
 
@@ -75,9 +76,9 @@ class SignalSocket:
         except BaseException as error:
             await client.close()
             if isinstance(error, aiohttp.WSServerHandshakeError):
-                raise SocketRefusedError(error.message, error.status) from error
+                raise SocketRefusedError(error.message, url, error.status) from error
             if isinstance(error, aiohttp.ClientError | OSError | ValueError):
-                raise SocketRefusedError(str(error), 0) from error
+                raise SocketRefusedError(str(error), url, 0) from error
             raise
         return cls(client, socket, on_message, on_closed)
 
