@@ -3,7 +3,7 @@
     python benches/resample.py [--seconds 10] [--rounds 5] [--json FILE]
 
 A stream is pushed in 10 ms frames, as audio arrives, at equal qualities (quick, medium, high, very high). `speed` is
-seconds of mono audio per second of one core, the best of the rounds; `delay` how much longer than the input's clock the
+seconds of mono audio per second of processor time, the best of the rounds; `delay` how much longer than the input's clock the
 last sample before the flush took, in ms; `snr` the worst over a sweep of sines from 20 Hz to 0.45 of the lower rate, in
 dB against the exact sine; `alias` the level that is left of a sine at 0.55 of the lower rate, in dB of its own. What
 is not installed has dashes.
@@ -68,9 +68,9 @@ def measure(maker: Maker, source: int, target: int, quality: str, options: argpa
     best = float("inf")
     for _ in range(options.rounds):
         push, flush = maker(source, target, quality)
-        start = time.perf_counter()
+        start = time.process_time()
         count = sum(push(block).size for block in blocks)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
         assert abs(count + flush().size - noise.size * target / source) <= 1
     low = min(source, target)
     sweep = np.geomspace(20, 0.45 * low, 12)
