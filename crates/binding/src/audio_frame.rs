@@ -16,8 +16,7 @@ pub(crate) struct Resampler(Mutex<audio::Resampler>);
 impl Resampler {
     #[new]
     fn new(in_rate: u32, out_rate: u32, num_channels: usize, quality: u8) -> PyResult<Self> {
-        let resampler =
-            audio::Resampler::new(in_rate, out_rate, num_channels, parse_quality(quality)?);
+        let resampler = audio::Resampler::new(in_rate, out_rate, num_channels, parse_quality(quality)?);
         Ok(Self(Mutex::new(resampler.map_err(to_value_error)?)))
     }
 
@@ -64,8 +63,7 @@ impl AudioConverter {
     ) -> PyResult<Bound<'py, PyByteArray>> {
         let samples = samples_in(py, &data)?;
         let mut out = Vec::new();
-        py.detach(|| lock(&self.0).push(&samples, sample_rate, num_channels, &mut out))
-            .map_err(to_value_error)?;
+        py.detach(|| lock(&self.0).push(&samples, sample_rate, num_channels, &mut out)).map_err(to_value_error)?;
         samples_out(py, &out)
     }
 
@@ -84,12 +82,7 @@ pub(crate) struct AudioProcessor(Mutex<audio::AudioProcessor>);
 impl AudioProcessor {
     #[new]
     #[pyo3(signature = (*, echo_cancellation, noise_suppression, high_pass_filter, auto_gain_control))]
-    fn new(
-        echo_cancellation: bool,
-        noise_suppression: bool,
-        high_pass_filter: bool,
-        auto_gain_control: bool,
-    ) -> Self {
+    fn new(echo_cancellation: bool, noise_suppression: bool, high_pass_filter: bool, auto_gain_control: bool) -> Self {
         Self(Mutex::new(audio::AudioProcessor::new(Processing {
             echo_cancellation,
             noise_suppression,
@@ -106,8 +99,7 @@ impl AudioProcessor {
         num_channels: usize,
     ) -> PyResult<Bound<'py, PyByteArray>> {
         let mut samples = samples_in(py, &data)?;
-        py.detach(|| lock(&self.0).process(&mut samples, sample_rate, num_channels))
-            .map_err(to_value_error)?;
+        py.detach(|| lock(&self.0).process(&mut samples, sample_rate, num_channels)).map_err(to_value_error)?;
         samples_out(py, &samples)
     }
 
@@ -119,8 +111,7 @@ impl AudioProcessor {
         num_channels: usize,
     ) -> PyResult<()> {
         let samples = samples_in(py, &data)?;
-        py.detach(|| lock(&self.0).process_reverse(&samples, sample_rate, num_channels))
-            .map_err(to_value_error)
+        py.detach(|| lock(&self.0).process_reverse(&samples, sample_rate, num_channels)).map_err(to_value_error)
     }
 
     fn set_delay_ms(&self, delay: u32) {
@@ -130,14 +121,8 @@ impl AudioProcessor {
 
 /// The saturated sum of all inputs.
 #[pyfunction]
-pub(crate) fn mix_samples<'py>(
-    py: Python<'py>,
-    inputs: Vec<PyBuffer<u8>>,
-) -> PyResult<Bound<'py, PyByteArray>> {
-    let inputs: Vec<Vec<i16>> = inputs
-        .iter()
-        .map(|input| samples_in(py, input))
-        .collect::<PyResult<_>>()?;
+pub(crate) fn mix_samples<'py>(py: Python<'py>, inputs: Vec<PyBuffer<u8>>) -> PyResult<Bound<'py, PyByteArray>> {
+    let inputs: Vec<Vec<i16>> = inputs.iter().map(|input| samples_in(py, input)).collect::<PyResult<_>>()?;
     let out = py.detach(|| {
         let inputs: Vec<&[i16]> = inputs.iter().map(Vec::as_slice).collect();
         audio::mix(&inputs)
@@ -172,9 +157,7 @@ fn parse_quality(quality: u8) -> PyResult<Quality> {
         3 => Quality::High,
         4 => Quality::VeryHigh,
         _ => {
-            return Err(PyValueError::new_err(format!(
-                "quality {quality} is not within 0..=4"
-            )));
+            return Err(PyValueError::new_err(format!("quality {quality} is not within 0..=4")));
         }
     })
 }
@@ -183,15 +166,9 @@ pub(crate) fn samples_in(py: Python<'_>, data: &PyBuffer<u8>) -> PyResult<Vec<i1
     let bytes = data.to_vec(py)?;
     let (samples, rest) = bytes.as_chunks::<2>();
     if !rest.is_empty() {
-        return Err(PyValueError::new_err(format!(
-            "{} bytes are not whole int16 samples",
-            bytes.len()
-        )));
+        return Err(PyValueError::new_err(format!("{} bytes are not whole int16 samples", bytes.len())));
     }
-    Ok(samples
-        .iter()
-        .map(|&sample| i16::from_ne_bytes(sample))
-        .collect())
+    Ok(samples.iter().map(|&sample| i16::from_ne_bytes(sample)).collect())
 }
 
 pub(crate) fn samples_out<'py>(py: Python<'py>, samples: &[i16]) -> PyResult<Bound<'py, PyByteArray>> {

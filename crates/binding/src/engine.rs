@@ -226,7 +226,9 @@ impl Engine {
     fn sender_statistics<'py>(&self, py: Python<'py>, sender: Handle) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
         let statistics = self.ask(py, move |world| world.sender_statistics(sender))?;
-        let Some(statistics) = statistics else { return Ok(dict) };
+        let Some(statistics) = statistics else {
+            return Ok(dict);
+        };
         dict.set_item("packets", statistics.packets)?;
         dict.set_item("bytes", statistics.bytes)?;
         dict.set_item("frames", statistics.frames)?;
@@ -239,7 +241,9 @@ impl Engine {
     fn receiver_statistics<'py>(&self, py: Python<'py>, peer: Handle, mid: String) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
         let statistics = self.ask(py, move |world| world.receiver_statistics(peer, &mid))?;
-        let Some(statistics) = statistics else { return Ok(dict) };
+        let Some(statistics) = statistics else {
+            return Ok(dict);
+        };
         dict.set_item("packets", statistics.packets)?;
         dict.set_item("bytes", statistics.bytes)?;
         dict.set_item("lost", statistics.lost)?;
@@ -255,7 +259,9 @@ impl Engine {
     fn peer_statistics<'py>(&self, py: Python<'py>, peer: Handle) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
         let statistics = self.ask(py, move |world| world.peer_statistics(peer))?;
-        let Some(statistics) = statistics else { return Ok(dict) };
+        let Some(statistics) = statistics else {
+            return Ok(dict);
+        };
         dict.set_item("rtt", statistics.rtt)?;
         dict.set_item("sent_loss", statistics.sent_loss)?;
         dict.set_item("received_loss", statistics.received_loss)?;

@@ -45,9 +45,7 @@ pub(crate) fn to_python(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTu
         }
         Event::SectionsNeeded { peer, audio, video } => ("sections_needed", peer, audio, video).into_pyobject(py),
         Event::DataOpen { peer, label } => ("data_open", peer, label).into_pyobject(py),
-        Event::Data { peer, label, payload } => {
-            ("data", peer, label, PyBytes::new(py, &payload)).into_pyobject(py)
-        }
+        Event::Data { peer, label, payload } => ("data", peer, label, PyBytes::new(py, &payload)).into_pyobject(py),
         Event::DataSent { peer, request, error } => ("data_sent", peer, request, error).into_pyobject(py),
         Event::SubscriptionBound { peer, track, mid } => ("subscription_bound", peer, track, mid).into_pyobject(py),
         Event::Speakers { room, speakers } => ("speakers", room, speakers).into_pyobject(py),

@@ -12,15 +12,13 @@ mod _native {
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     #[pymodule_export]
+    use crate::audio_frame::{AudioConverter, AudioProcessor, Resampler, mix_samples, sample_levels, scale_samples};
+    #[pymodule_export]
     use crate::engine::{Engine, EngineClosedError};
     #[pymodule_export]
     use crate::events::Section;
     #[pymodule_export]
     use crate::media::{AudioSink, AudioSource, VideoSink, VideoSource};
-    #[pymodule_export]
-    use crate::audio_frame::{
-        AudioConverter, AudioProcessor, Resampler, mix_samples, sample_levels, scale_samples,
-    };
     #[pymodule_export]
     use crate::video_frame::{
         FlatBuffer, FrameBuffer, convert_frame, convert_planes, crop_frame, instruction_sets, new_frame_buffer,

@@ -26,13 +26,7 @@ pub(crate) struct AudioSource {
 #[pymethods]
 impl AudioSource {
     #[new]
-    fn new(
-        engine: Py<Engine>,
-        source: Handle,
-        sample_rate: u32,
-        num_channels: u16,
-        queue_size: f64,
-    ) -> PyResult<Self> {
+    fn new(engine: Py<Engine>, source: Handle, sample_rate: u32, num_channels: u16, queue_size: f64) -> PyResult<Self> {
         greenroom_media::audio::check_format(sample_rate, num_channels.into())
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
         if !(0.0..=LONGEST_QUEUE).contains(&queue_size) {

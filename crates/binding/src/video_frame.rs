@@ -9,8 +9,8 @@ use std::ptr::NonNull;
 use std::sync::LazyLock;
 
 use greenroom_media::video::{
-    self, BufferPool, ConvertOptions, Filter, Isa, Matrix, Picture, PictureMut, Plane, PlaneMut,
-    PooledBuffer, Range, Rotation, VideoError, VideoFormat,
+    self, BufferPool, ConvertOptions, Filter, Isa, Matrix, Picture, PictureMut, Plane, PlaneMut, PooledBuffer, Range,
+    Rotation, VideoError, VideoFormat,
 };
 use pyo3::buffer::{PyBuffer, PyUntypedBuffer};
 use pyo3::exceptions::PyValueError;
@@ -37,11 +37,7 @@ unsafe impl Sync for FrameBuffer {}
 impl From<PooledBuffer> for FrameBuffer {
     fn from(mut memory: PooledBuffer) -> Self {
         let bytes = NonNull::from(&mut memory[..]).cast();
-        Self {
-            bytes,
-            len: memory.len(),
-            _memory: memory,
-        }
+        Self { bytes, len: memory.len(), _memory: memory }
     }
 }
 
@@ -51,22 +47,11 @@ impl FrameBuffer {
         self.len
     }
 
-    unsafe fn __getbuffer__(
-        slf: Bound<'_, Self>,
-        view: *mut ffi::Py_buffer,
-        flags: c_int,
-    ) -> PyResult<()> {
-        let (bytes, len) = (
-            slf.get().bytes.as_ptr().cast(),
-            slf.get().len as ffi::Py_ssize_t,
-        );
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        let (bytes, len) = (slf.get().bytes.as_ptr().cast(), slf.get().len as ffi::Py_ssize_t);
         // SAFETY: `view` comes from the interpreter; the memory lives as long as `slf`, which the view keeps alive.
         let result = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), bytes, len, 0, flags) };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(PyErr::fetch(slf.py()))
-        }
+        if result == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
     }
 }
 
@@ -85,69 +70,37 @@ impl FlatBuffer {
         Ok(Self(buffer))
     }
 
-    unsafe fn __getbuffer__(
-        slf: Bound<'_, Self>,
-        view: *mut ffi::Py_buffer,
-        flags: c_int,
-    ) -> PyResult<()> {
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
         let buffer = &slf.get().0;
-        let (len, readonly) = (
-            buffer.len_bytes() as ffi::Py_ssize_t,
-            c_int::from(buffer.readonly()),
-        );
+        let (len, readonly) = (buffer.len_bytes() as ffi::Py_ssize_t, c_int::from(buffer.readonly()));
         // SAFETY: `view` comes from the interpreter; the memory is held by `buffer`, which the view keeps alive.
-        let result = unsafe {
-            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), buffer.buf_ptr(), len, readonly, flags)
-        };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(PyErr::fetch(slf.py()))
-        }
+        let result = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), buffer.buf_ptr(), len, readonly, flags) };
+        if result == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
     }
 }
 
 /// Bytes of a row and number of rows of each plane, in the order they lie in memory.
 #[pyfunction]
-pub(crate) fn plane_shapes(
-    py: Python<'_>,
-    format: i64,
-    width: i64,
-    height: i64,
-) -> PyResult<Vec<(usize, usize)>> {
+pub(crate) fn plane_shapes(py: Python<'_>, format: i64, width: i64, height: i64) -> PyResult<Vec<(usize, usize)>> {
     let format = format_of(py, format)?;
     let (width, height) = size_of(py, width, height)?;
-    let shapes = format
-        .plane_shapes(width, height)
-        .map_err(|error| to_frame_error(py, &error))?;
-    Ok(shapes[..format.plane_count()]
-        .iter()
-        .map(|shape| (shape.row, shape.rows))
-        .collect())
+    let shapes = format.plane_shapes(width, height).map_err(|error| to_frame_error(py, &error))?;
+    Ok(shapes[..format.plane_count()].iter().map(|shape| (shape.row, shape.rows)).collect())
 }
 
 /// A buffer for a picture, with arbitrary content.
 #[pyfunction]
-pub(crate) fn new_frame_buffer(
-    py: Python<'_>,
-    format: i64,
-    width: i64,
-    height: i64,
-) -> PyResult<FrameBuffer> {
+pub(crate) fn new_frame_buffer(py: Python<'_>, format: i64, width: i64, height: i64) -> PyResult<FrameBuffer> {
     let format = format_of(py, format)?;
     let (width, height) = size_of(py, width, height)?;
-    let len =
-        video::packed_len(format, width, height).map_err(|error| to_frame_error(py, &error))?;
+    let len = video::packed_len(format, width, height).map_err(|error| to_frame_error(py, &error))?;
     Ok(POOL.take(len).into())
 }
 
 /// Converts a packed picture into `out`, a writable buffer of exactly the right length that does not overlap it.
 #[pyfunction]
 #[pyo3(signature = (source, size, data, target, out, *, flip_y, matrix, range, isa=None))]
-#[allow(
-    clippy::too_many_arguments,
-    reason = "the call from Python is one flat list"
-)]
+#[allow(clippy::too_many_arguments, reason = "the call from Python is one flat list")]
 pub(crate) fn convert_frame(
     py: Python<'_>,
     source: i64,
@@ -162,19 +115,10 @@ pub(crate) fn convert_frame(
 ) -> PyResult<()> {
     let (source, target) = (format_of(py, source)?, format_of(py, target)?);
     let (width, height) = size_of(py, size.0, size.1)?;
-    let options = ConvertOptions {
-        flip_y,
-        matrix: matrix_of(matrix)?,
-        range: range_of(range)?,
-        isa: isa_of(isa)?,
-    };
+    let options = ConvertOptions { flip_y, matrix: matrix_of(matrix)?, range: range_of(range)?, isa: isa_of(isa)? };
     with_buffers(py, &data, &out, |data, out| {
         let source = Picture::packed(source, width, height, data)?;
-        video::convert(
-            &source,
-            &mut PictureMut::packed(target, width, height, out)?,
-            options,
-        )
+        video::convert(&source, &mut PictureMut::packed(target, width, height, out)?, options)
     })
 }
 
@@ -197,25 +141,15 @@ pub(crate) fn convert_planes(
     }
     let mut read = Vec::with_capacity(planes.len());
     for (buffer, stride) in &planes {
-        read.push(Plane {
-            data: bytes_of(py, buffer)?,
-            stride: *stride,
-        });
+        read.push(Plane { data: bytes_of(py, buffer)?, stride: *stride });
     }
     let mut written = Vec::with_capacity(out.len());
     for (buffer, stride) in &out {
-        written.push(PlaneMut {
-            data: bytes_of_mut(py, buffer)?,
-            stride: *stride,
-        });
+        written.push(PlaneMut { data: bytes_of_mut(py, buffer)?, stride: *stride });
     }
     py.detach(|| {
         let source = Picture::new(source, width, height, &read)?;
-        video::convert(
-            &source,
-            &mut PictureMut::new(target, width, height, written)?,
-            ConvertOptions::default(),
-        )
+        video::convert(&source, &mut PictureMut::new(target, width, height, written)?, ConvertOptions::default())
     })
     .map_err(|error| to_frame_error(py, &error))
 }
@@ -237,11 +171,7 @@ pub(crate) fn resize_frame(
     let filter = filter_of(filter)?;
     with_buffers(py, &data, &out, |data, out| {
         let source = Picture::packed(format, width, height, data)?;
-        video::resize(
-            &source,
-            &mut PictureMut::packed(format, out_width, out_height, out)?,
-            filter,
-        )
+        video::resize(&source, &mut PictureMut::packed(format, out_width, out_height, out)?, filter)
     })
 }
 
@@ -257,20 +187,12 @@ pub(crate) fn rotate_frame(
 ) -> PyResult<()> {
     let format = format_of(py, format)?;
     let (width, height) = size_of(py, size.0, size.1)?;
-    let rotation = Rotation::from_degrees(degrees).ok_or_else(|| {
-        frame_error(
-            py,
-            &format!("a picture turns by 0, 90, 180 or 270 degrees, not by {degrees}"),
-        )
-    })?;
+    let rotation = Rotation::from_degrees(degrees)
+        .ok_or_else(|| frame_error(py, &format!("a picture turns by 0, 90, 180 or 270 degrees, not by {degrees}")))?;
     let (out_width, out_height) = rotation.apply(width, height);
     with_buffers(py, &data, &out, |data, out| {
         let source = Picture::packed(format, width, height, data)?;
-        video::rotate(
-            &source,
-            &mut PictureMut::packed(format, out_width, out_height, out)?,
-            rotation,
-        )
+        video::rotate(&source, &mut PictureMut::packed(format, out_width, out_height, out)?, rotation)
     })
 }
 
@@ -290,11 +212,7 @@ pub(crate) fn crop_frame(
     let (columns, rows) = size_of(py, rectangle.2, rectangle.3)?;
     with_buffers(py, &data, &out, |data, out| {
         let source = Picture::packed(format, width, height, data)?.crop(x, y, columns, rows)?;
-        video::convert(
-            &source,
-            &mut PictureMut::packed(format, columns, rows, out)?,
-            ConvertOptions::default(),
-        )
+        video::convert(&source, &mut PictureMut::packed(format, columns, rows, out)?, ConvertOptions::default())
     })
 }
 
@@ -313,8 +231,7 @@ fn with_buffers(
 ) -> PyResult<()> {
     check_apart(py, data, out)?;
     let (data, out) = (bytes_of(py, data)?, bytes_of_mut(py, out)?);
-    py.detach(|| work(data, out))
-        .map_err(|error| to_frame_error(py, &error))
+    py.detach(|| work(data, out)).map_err(|error| to_frame_error(py, &error))
 }
 
 fn check_apart(py: Python<'_>, data: &PyBuffer<u8>, out: &PyBuffer<u8>) -> PyResult<()> {
@@ -324,10 +241,7 @@ fn check_apart(py: Python<'_>, data: &PyBuffer<u8>, out: &PyBuffer<u8>) -> PyRes
     };
     let (a, b) = (range(data), range(out));
     if a.start < b.end && b.start < a.end {
-        return Err(frame_error(
-            py,
-            "the target overlaps the source in memory: give it a buffer of its own",
-        ));
+        return Err(frame_error(py, "the target overlaps the source in memory: give it a buffer of its own"));
     }
     Ok(())
 }
@@ -343,10 +257,7 @@ pub(crate) fn bytes_of<'a>(py: Python<'_>, buffer: &'a PyBuffer<u8>) -> PyResult
     Ok(unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast(), buffer.len_bytes()) })
 }
 
-#[allow(
-    clippy::mut_from_ref,
-    reason = "a Python buffer is shared memory; the view is exclusive within one call"
-)]
+#[allow(clippy::mut_from_ref, reason = "a Python buffer is shared memory; the view is exclusive within one call")]
 fn bytes_of_mut<'a>(py: Python<'_>, buffer: &'a PyBuffer<u8>) -> PyResult<&'a mut [u8]> {
     if buffer.readonly() {
         return Err(frame_error(py, "the target buffer is read-only"));
@@ -368,10 +279,7 @@ pub(crate) fn format_of(py: Python<'_>, number: i64) -> PyResult<VideoFormat> {
 fn size_of(py: Python<'_>, width: i64, height: i64) -> PyResult<(u32, u32)> {
     match (u32::try_from(width), u32::try_from(height)) {
         (Ok(width), Ok(height)) => Ok((width, height)),
-        _ => Err(frame_error(
-            py,
-            &format!("{width} and {height} cannot be a size or position in pixels"),
-        )),
+        _ => Err(frame_error(py, &format!("{width} and {height} cannot be a size or position in pixels"))),
     }
 }
 
@@ -379,9 +287,7 @@ fn matrix_of(number: u8) -> PyResult<Matrix> {
     match number {
         0 => Ok(Matrix::Bt601),
         1 => Ok(Matrix::Bt709),
-        _ => Err(PyValueError::new_err(format!(
-            "{number} is not a colour matrix"
-        ))),
+        _ => Err(PyValueError::new_err(format!("{number} is not a colour matrix"))),
     }
 }
 
@@ -389,9 +295,7 @@ fn range_of(number: u8) -> PyResult<Range> {
     match number {
         0 => Ok(Range::Limited),
         1 => Ok(Range::Full),
-        _ => Err(PyValueError::new_err(format!(
-            "{number} is not a colour range"
-        ))),
+        _ => Err(PyValueError::new_err(format!("{number} is not a colour range"))),
     }
 }
 
@@ -400,9 +304,7 @@ fn filter_of(number: u8) -> PyResult<Filter> {
         0 => Ok(Filter::Nearest),
         1 => Ok(Filter::Bilinear),
         2 => Ok(Filter::Area),
-        _ => Err(PyValueError::new_err(format!(
-            "{number} is not a scaling filter"
-        ))),
+        _ => Err(PyValueError::new_err(format!("{number} is not a scaling filter"))),
     }
 }
 
@@ -411,9 +313,7 @@ fn isa_of(name: Option<&str>) -> PyResult<Isa> {
         return Ok(Isa::best());
     };
     let found = Isa::available().into_iter().find(|isa| isa.name() == name);
-    found.ok_or_else(|| {
-        PyValueError::new_err(format!("this machine has no instruction set {name:?}"))
-    })
+    found.ok_or_else(|| PyValueError::new_err(format!("this machine has no instruction set {name:?}")))
 }
 
 fn to_frame_error(py: Python<'_>, error: &VideoError) -> PyErr {
@@ -422,9 +322,7 @@ fn to_frame_error(py: Python<'_>, error: &VideoError) -> PyErr {
 
 /// `greenroom.errors.FrameError`, which is a `ValueError`.
 fn frame_error(py: Python<'_>, message: &str) -> PyErr {
-    let class = py
-        .import("greenroom.errors")
-        .and_then(|module| module.getattr("FrameError"));
+    let class = py.import("greenroom.errors").and_then(|module| module.getattr("FrameError"));
     match class.and_then(|class| class.call1((message,))) {
         Ok(error) => PyErr::from_value(error),
         Err(error) => error,

@@ -47,11 +47,7 @@ impl AudioSink {
     ///
     /// # Errors
     /// A rate or channel count that no stream can have.
-    pub fn new(
-        handle: Handle,
-        options: AudioSinkOptions,
-        events: Arc<EventQueue>,
-    ) -> Result<Self, AudioError> {
+    pub fn new(handle: Handle, options: AudioSinkOptions, events: Arc<EventQueue>) -> Result<Self, AudioError> {
         let channels = usize::from(options.num_channels);
         let ring = Ring {
             samples: VecDeque::new(),
@@ -61,12 +57,7 @@ impl AudioSink {
             reader_waits: false,
             ended: false,
         };
-        Ok(Self {
-            handle,
-            options,
-            events,
-            ring: Mutex::new(ring),
-        })
+        Ok(Self { handle, options, events, ring: Mutex::new(ring) })
     }
 
     /// The oldest frame. None: nothing whole is there, and [`Event::Readable`] or [`Event::Ended`] follows.
@@ -110,12 +101,7 @@ impl AudioSink {
         }
         let ring = &mut *ring;
         // Decoders and sources have valid formats: the converter was made to accept them all.
-        let _ = ring.converter.push(
-            pcm,
-            sample_rate,
-            usize::from(num_channels),
-            &mut ring.converted,
-        );
+        let _ = ring.converter.push(pcm, sample_rate, usize::from(num_channels), &mut ring.converted);
         ring.samples.extend(ring.converted.drain(..));
         self.bound(ring);
         let frame = self.options.frame_samples * usize::from(self.options.num_channels);
@@ -128,10 +114,7 @@ impl AudioSink {
     fn bound(&self, ring: &mut Ring) {
         let frame = self.options.frame_samples * usize::from(self.options.num_channels);
         let limit = match self.options.capacity {
-            0 => {
-                (DEFAULT_CAPACITY * self.options.sample_rate) as usize
-                    * usize::from(self.options.num_channels)
-            }
+            0 => (DEFAULT_CAPACITY * self.options.sample_rate) as usize * usize::from(self.options.num_channels),
             // The frame that is still being filled does not count.
             frames => (frames + 1) * frame - 1,
         };

@@ -48,26 +48,10 @@ struct Capture {
 
 impl AudioSource {
     /// `queue_size` in seconds.
-    pub fn new(
-        handle: Handle,
-        sample_rate: u32,
-        num_channels: u16,
-        queue_size: f64,
-        events: Arc<EventQueue>,
-    ) -> Self {
-        let capacity =
-            (queue_size * f64::from(sample_rate)).round() as usize * usize::from(num_channels);
-        let queue = Mutex::new(Queue {
-            capacity,
-            ..Queue::default()
-        });
-        Self {
-            handle,
-            sample_rate,
-            num_channels,
-            events,
-            queue,
-        }
+    pub fn new(handle: Handle, sample_rate: u32, num_channels: u16, queue_size: f64, events: Arc<EventQueue>) -> Self {
+        let capacity = (queue_size * f64::from(sample_rate)).round() as usize * usize::from(num_channels);
+        let queue = Mutex::new(Queue { capacity, ..Queue::default() });
+        Self { handle, sample_rate, num_channels, events, queue }
     }
 
     /// Samples per second and channel.
@@ -95,20 +79,13 @@ impl AudioSource {
             queue.samples.extend(samples);
             return (true, idle);
         }
-        let room = if queue.waiting.is_empty() {
-            queue.capacity.saturating_sub(queue.samples.len())
-        } else {
-            0
-        };
+        let room = if queue.waiting.is_empty() { queue.capacity.saturating_sub(queue.samples.len()) } else { 0 };
         let (now, later) = samples.split_at(room.min(samples.len()));
         queue.samples.extend(now);
         if later.is_empty() {
             return (true, idle);
         }
-        queue.waiting.push_back(Capture {
-            request,
-            rest: later.iter().copied().collect(),
-        });
+        queue.waiting.push_back(Capture { request, rest: later.iter().copied().collect() });
         (false, idle)
     }
 
@@ -126,10 +103,7 @@ impl AudioSource {
         queue.playing = false;
         queue.in_flight = false;
         for capture in std::mem::take(&mut queue.waiting) {
-            self.events.push(Event::Captured {
-                source: self.handle,
-                request: capture.request,
-            });
+            self.events.push(Event::Captured { source: self.handle, request: capture.request });
         }
         queue.tell_drained(self);
     }
@@ -186,20 +160,14 @@ impl AudioSource {
             (0, _) => false,
             _ if ending || queue.starved_ticks >= TAIL_PATIENCE => true,
             (_, true) => available >= wanted,
-            (_, false) => {
-                available >= wanted * REFILL_TICKS as usize || available >= queue.capacity
-            }
+            (_, false) => available >= wanted * REFILL_TICKS as usize || available >= queue.capacity,
         };
         if enough {
             let take = wanted.min(available);
             out.extend(queue.samples.drain(..take));
             queue.starved_ticks = 0;
         } else {
-            queue.starved_ticks = if available == 0 {
-                0
-            } else {
-                queue.starved_ticks + 1
-            };
+            queue.starved_ticks = if available == 0 { 0 } else { queue.starved_ticks + 1 };
         }
         queue.playing = enough;
         out.resize(wanted, 0);
@@ -225,20 +193,14 @@ impl Queue {
             if !capture.rest.is_empty() {
                 return;
             }
-            source.events.push(Event::Captured {
-                source: source.handle,
-                request: capture.request,
-            });
+            source.events.push(Event::Captured { source: source.handle, request: capture.request });
             self.waiting.pop_front();
         }
     }
 
     fn tell_drained(&mut self, source: &AudioSource) {
         for request in self.drains.drain(..) {
-            source.events.push(Event::Drained {
-                source: source.handle,
-                request,
-            });
+            source.events.push(Event::Drained { source: source.handle, request });
         }
     }
 }

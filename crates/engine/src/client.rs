@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use greenroom_peer::{
-    self as peer, Candidate, Codec, IncomingPacket, MediaKind, Outgoing, Peer, PeerConfig, Rid,
-    Role,
+    self as peer, Candidate, Codec, IncomingPacket, MediaKind, Outgoing, Peer, PeerConfig, Rid, Role,
 };
 
 use crate::audio_source::AudioSource;
@@ -79,19 +78,11 @@ impl World {
     /// Make a connection of a client; negotiation starts with the first offer.
     pub fn open_client_peer(&mut self, handle: Handle, options: ClientPeerOptions) {
         if let Err(error) = self.try_open_client_peer(handle, options) {
-            self.emit(Event::PeerState {
-                peer: handle,
-                state: "failed",
-                detail: error.to_string(),
-            });
+            self.emit(Event::PeerState { peer: handle, state: "failed", detail: error.to_string() });
         }
     }
 
-    fn try_open_client_peer(
-        &mut self,
-        handle: Handle,
-        options: ClientPeerOptions,
-    ) -> Result<(), EngineError> {
+    fn try_open_client_peer(&mut self, handle: Handle, options: ClientPeerOptions) -> Result<(), EngineError> {
         let mut config = PeerConfig::new(Role::Client, random_text(8), random_text(24));
         config.certificate = self.media.certificate();
         config.data_channels = options.data_channels;
@@ -99,8 +90,7 @@ impl World {
             let local = self.sockets.open_client_port(handle, socket)?;
             config.candidates.push(Candidate::Udp(local));
         }
-        let peer =
-            Peer::new(config, self.now).map_err(|error| EngineError::Invalid(error.to_string()))?;
+        let peer = Peer::new(config, self.now).map_err(|error| EngineError::Invalid(error.to_string()))?;
         self.insert_peer(handle, peer, Side::Client(ClientPeer::default()));
         Ok(())
     }
@@ -116,39 +106,21 @@ impl World {
     ///
     /// # Errors
     /// The source is closed or cannot be sent with this codec.
-    pub fn add_sender(
-        &mut self,
-        peer: Handle,
-        sender: Handle,
-        source: &SenderSource,
-        options: SenderOptions,
-    ) {
+    pub fn add_sender(&mut self, peer: Handle, sender: Handle, source: &SenderSource, options: SenderOptions) {
         if !self.peers.contains_key(&peer) {
             return;
         }
         let made = match source {
-            SenderSource::Audio(source, _) => {
-                self.make_audio_sender(sender, peer, *source, &options)
-            }
-            SenderSource::Video(source, _) => {
-                self.make_video_sender(sender, peer, *source, options.codec, &options)
-            }
+            SenderSource::Audio(source, _) => self.make_audio_sender(sender, peer, *source, &options),
+            SenderSource::Video(source, _) => self.make_video_sender(sender, peer, *source, options.codec, &options),
         };
         if let Err(error) = made {
             let message = error.to_string();
-            return self.emit(Event::NegotiationFailed {
-                peer,
-                offer_id: 0,
-                message,
-            });
+            return self.emit(Event::NegotiationFailed { peer, offer_id: 0, message });
         }
         let (kind, codecs, stereo) = match source {
             SenderSource::Audio(_, audio) => {
-                let codecs = if options.red {
-                    vec![Codec::Red, Codec::Opus]
-                } else {
-                    vec![Codec::Opus]
-                };
+                let codecs = if options.red { vec![Codec::Red, Codec::Opus] } else { vec![Codec::Opus] };
                 (MediaKind::Audio, codecs, audio.num_channels() > 1)
             }
             SenderSource::Video(..) => (MediaKind::Video, vec![options.codec], false),
@@ -156,11 +128,7 @@ impl World {
         let mut outgoing = Outgoing::new(kind, options.stream_id, options.cid);
         outgoing.codecs = codecs;
         outgoing.stereo = stereo;
-        outgoing.rids = options
-            .layers
-            .iter()
-            .map(|layer| Rid::from(layer.rid.as_str()))
-            .collect();
+        outgoing.rids = options.layers.iter().map(|layer| Rid::from(layer.rid.as_str())).collect();
         let Some(entry) = self.peers.get_mut(&peer) else {
             return;
         };
@@ -216,9 +184,7 @@ impl World {
             Some(Side::Client(side)) => {
                 let senders = side.senders.iter().copied().collect::<Vec<_>>();
                 // A connection that is up sends no key frame by itself for a section that was added to it.
-                senders
-                    .into_iter()
-                    .for_each(|sender| self.sender_keyframe_requested(sender, None));
+                senders.into_iter().for_each(|sender| self.sender_keyframe_requested(sender, None));
             }
             None => {}
         }

@@ -54,9 +54,7 @@ impl LayerEncoder {
             Codec::Vp8 => VideoCodec::Vp8,
             Codec::H264 => VideoCodec::H264,
             other => {
-                return Err(EngineError::Invalid(format!(
-                    "{other:?} cannot be encoded: use vp8 or h264"
-                )));
+                return Err(EngineError::Invalid(format!("{other:?} cannot be encoded: use vp8 or h264")));
             }
         };
         let failed = commander.clone();
@@ -66,14 +64,7 @@ impl LayerEncoder {
         let fps = options.fps.max(1) as f32;
         let work = Work {
             encoder: None,
-            options: Options {
-                width: 0,
-                height: 0,
-                bitrate: options.bitrate,
-                fps,
-                screencast,
-                threads: 1,
-            },
+            options: Options { width: 0, height: 0, bitrate: options.bitrate, fps, screencast, threads: 1 },
             scaled: Vec::new(),
             first: None,
             last: None,
@@ -139,9 +130,7 @@ impl LayerEncoder {
         match self.encode(&frame, at) {
             Ok(Some(encoded)) => {
                 let (sender, layer) = (self.sender, self.layer);
-                self.commander.run(0, move |world| {
-                    world.frame_encoded(sender, layer, &encoded, at)
-                });
+                self.commander.run(0, move |world| world.frame_encoded(sender, layer, &encoded, at));
             }
             Ok(None) => {}
             Err(message) => tracing::warn!(message, "frame not encoded"),
@@ -157,24 +146,16 @@ impl LayerEncoder {
             &frame.data
         } else {
             let source = frame.picture().map_err(|error| text(&error))?;
-            work.scaled.resize(
-                packed_len(VideoFormat::I420, width, height).map_err(|error| text(&error))?,
-                0,
-            );
-            let mut target = PictureMut::packed(VideoFormat::I420, width, height, &mut work.scaled)
-                .map_err(|error| text(&error))?;
+            work.scaled.resize(packed_len(VideoFormat::I420, width, height).map_err(|error| text(&error))?, 0);
+            let mut target =
+                PictureMut::packed(VideoFormat::I420, width, height, &mut work.scaled).map_err(|error| text(&error))?;
             resize(&source, &mut target, Filter::default()).map_err(|error| text(&error))?;
             &work.scaled
         };
         let image = I420Ref::from_packed(width, height, data).map_err(|error| text(&error))?;
         if work.encoder.is_none() {
-            let options = Options {
-                width,
-                height,
-                ..work.options
-            };
-            work.encoder =
-                Some(VideoEncoder::new(self.codec, options).map_err(|error| text(&error))?);
+            let options = Options { width, height, ..work.options };
+            work.encoder = Some(VideoEncoder::new(self.codec, options).map_err(|error| text(&error))?);
         }
         let Some(encoder) = work.encoder.as_mut() else {
             return Ok(None);
@@ -182,14 +163,10 @@ impl LayerEncoder {
         let first = *work.first.get_or_insert(at);
         // Encoders want time to go forward; two captures may share an instant.
         let time = at.saturating_duration_since(first);
-        let time = work
-            .last
-            .map_or(time, |last| time.max(last + Duration::from_micros(100)));
+        let time = work.last.map_or(time, |last| time.max(last + Duration::from_micros(100)));
         work.last = Some(time);
         let force = self.force_keyframe.swap(false, Ordering::AcqRel);
-        encoder
-            .encode(image, force, time)
-            .map_err(|error| text(&error))
+        encoder.encode(image, force, time).map_err(|error| text(&error))
     }
 
     /// The layer's size with the frame's shape: even, and never larger than the frame.
@@ -198,10 +175,7 @@ impl LayerEncoder {
         if max_width == 0 || (width <= max_width && height <= max_height) {
             return (width, height);
         }
-        let scale = f64::min(
-            f64::from(max_width) / f64::from(width),
-            f64::from(max_height) / f64::from(height),
-        );
+        let scale = f64::min(f64::from(max_width) / f64::from(width), f64::from(max_height) / f64::from(height));
         let even = |size: u32| ((f64::from(size) * scale / 2.0).round() as u32 * 2).max(2);
         (even(width), even(height))
     }

@@ -51,90 +51,25 @@ pub struct PeerQuality {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)] // fields are named as in `_native.pyi`, which describes them
 pub enum Event {
-    PeerState {
-        peer: Handle,
-        state: &'static str,
-        detail: String,
-    },
-    Offer {
-        peer: Handle,
-        offer_id: u32,
-        sdp: String,
-        sections: Vec<Section>,
-    },
-    Answer {
-        peer: Handle,
-        offer_id: u32,
-        sdp: String,
-        sections: Vec<Section>,
-    },
-    Negotiated {
-        peer: Handle,
-        offer_id: u32,
-        sections: Vec<Section>,
-    },
-    NegotiationFailed {
-        peer: Handle,
-        offer_id: u32,
-        message: String,
-    },
-    SectionsNeeded {
-        peer: Handle,
-        audio: usize,
-        video: usize,
-    },
-    DataOpen {
-        peer: Handle,
-        label: String,
-    },
-    Data {
-        peer: Handle,
-        label: String,
-        payload: Bytes,
-    },
-    DataSent {
-        peer: Handle,
-        request: u64,
-        error: String,
-    },
-    SubscriptionBound {
-        peer: Handle,
-        track: Handle,
-        mid: String,
-    },
-    Speakers {
-        room: Handle,
-        speakers: Vec<(Handle, f32, bool)>,
-    },
-    Quality {
-        room: Handle,
-        peers: Vec<PeerQuality>,
-    },
-    TrackMedia {
-        track: Handle,
-        mime: String,
-    },
-    Captured {
-        source: Handle,
-        request: u64,
-    },
-    Drained {
-        source: Handle,
-        request: u64,
-    },
-    Readable {
-        sink: Handle,
-    },
-    Ended {
-        sink: Handle,
-    },
-    EngineFailed {
-        room: Handle,
-        message: String,
-    },
-    Log {
-        line: String,
-    },
+    PeerState { peer: Handle, state: &'static str, detail: String },
+    Offer { peer: Handle, offer_id: u32, sdp: String, sections: Vec<Section> },
+    Answer { peer: Handle, offer_id: u32, sdp: String, sections: Vec<Section> },
+    Negotiated { peer: Handle, offer_id: u32, sections: Vec<Section> },
+    NegotiationFailed { peer: Handle, offer_id: u32, message: String },
+    SectionsNeeded { peer: Handle, audio: usize, video: usize },
+    DataOpen { peer: Handle, label: String },
+    Data { peer: Handle, label: String, payload: Bytes },
+    DataSent { peer: Handle, request: u64, error: String },
+    SubscriptionBound { peer: Handle, track: Handle, mid: String },
+    Speakers { room: Handle, speakers: Vec<(Handle, f32, bool)> },
+    Quality { room: Handle, peers: Vec<PeerQuality> },
+    TrackMedia { track: Handle, mime: String },
+    Captured { source: Handle, request: u64 },
+    Drained { source: Handle, request: u64 },
+    Readable { sink: Handle },
+    Ended { sink: Handle },
+    EngineFailed { room: Handle, message: String },
+    Log { line: String },
 }
 
 /// The queue. Any thread pushes, one owner drains.
@@ -151,11 +86,7 @@ impl EventQueue {
         let (parked, wake) = UnixStream::pair()?;
         parked.set_nonblocking(true)?;
         wake.set_nonblocking(true)?;
-        Ok(Self {
-            queue: Mutex::default(),
-            wake,
-            parked,
-        })
+        Ok(Self { queue: Mutex::default(), wake, parked })
     }
 
     /// The descriptor that is readable while events wait.

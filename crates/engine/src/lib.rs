@@ -82,18 +82,8 @@ pub(crate) struct Commander {
 
 impl Commander {
     /// Run `command` on the thread, in order. False when the thread is gone.
-    pub(crate) fn run(
-        &self,
-        scope: Handle,
-        command: impl FnOnce(&mut World) + Send + 'static,
-    ) -> bool {
-        let sent = self
-            .sender
-            .send(Command {
-                scope,
-                run: Box::new(command),
-            })
-            .is_ok();
+    pub(crate) fn run(&self, scope: Handle, command: impl FnOnce(&mut World) + Send + 'static) -> bool {
+        let sent = self.sender.send(Command { scope, run: Box::new(command) }).is_ok();
         if sent && !self.woken.swap(true, Ordering::AcqRel) {
             // An error here means that the thread's poll is gone, which the closed channel tells at the next command.
             let _ = self.waker.wake();
@@ -117,9 +107,7 @@ pub fn codec_from_name(name: &str) -> Result<greenroom_peer::Codec, EngineError>
         "opus" => Ok(greenroom_peer::Codec::Opus),
         "vp8" => Ok(greenroom_peer::Codec::Vp8),
         "h264" => Ok(greenroom_peer::Codec::H264),
-        other => Err(EngineError::Invalid(format!(
-            "codec is {other:?}: it must be \"opus\", \"vp8\" or \"h264\""
-        ))),
+        other => Err(EngineError::Invalid(format!("codec is {other:?}: it must be \"opus\", \"vp8\" or \"h264\""))),
     }
 }
 
@@ -142,28 +130,15 @@ impl Engine {
         let events = Arc::new(EventQueue::new()?);
         let counters = Arc::new(Counters::default());
         let (commander, thread) = thread::start(name, Arc::clone(&events), Arc::clone(&counters))?;
-        Ok(Self {
-            commander,
-            events,
-            counters,
-            thread: Mutex::new(Some(thread)),
-        })
+        Ok(Self { commander, events, counters, thread: Mutex::new(Some(thread)) })
     }
 
     /// Run `command` on the thread, after those given before it. A panic in it fails the room or peer `scope`.
     ///
     /// # Errors
     /// [`EngineError::Closed`]
-    pub fn run(
-        &self,
-        scope: Handle,
-        command: impl FnOnce(&mut World) + Send + 'static,
-    ) -> Result<(), EngineError> {
-        if self.commander.run(scope, command) {
-            Ok(())
-        } else {
-            Err(EngineError::Closed)
-        }
+    pub fn run(&self, scope: Handle, command: impl FnOnce(&mut World) + Send + 'static) -> Result<(), EngineError> {
+        if self.commander.run(scope, command) { Ok(()) } else { Err(EngineError::Closed) }
     }
 
     /// The queue of events.
@@ -214,10 +189,7 @@ impl Engine {
         advertise: Vec<IpAddr>,
     ) -> Result<(u16, u16), EngineError> {
         let options = ListenOptions::bind(ip, udp_port, tcp_port, advertise)?;
-        let ports = (
-            options.udp.local_addr()?.port(),
-            options.tcp.local_addr()?.port(),
-        );
+        let ports = (options.udp.local_addr()?.port(), options.tcp.local_addr()?.port());
         self.ask(move |world| world.listen(options))??;
         Ok(ports)
     }

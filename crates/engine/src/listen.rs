@@ -37,34 +37,17 @@ impl ListenOptions {
     ///
     /// # Errors
     /// A port is taken or the address is not of this host.
-    pub fn bind(
-        ip: IpAddr,
-        udp_port: u16,
-        tcp_port: u16,
-        mut advertise: Vec<IpAddr>,
-    ) -> io::Result<Self> {
+    pub fn bind(ip: IpAddr, udp_port: u16, tcp_port: u16, mut advertise: Vec<IpAddr>) -> io::Result<Self> {
         let udp = std::net::UdpSocket::bind((ip, udp_port))?;
         let tcp = std::net::TcpListener::bind((ip, tcp_port))?;
         if advertise.is_empty() {
-            advertise.push(if ip.is_unspecified() {
-                outward_address(ip)?
-            } else {
-                ip
-            });
+            advertise.push(if ip.is_unspecified() { outward_address(ip)? } else { ip });
             if ip.is_unspecified() {
-                advertise.push(if ip.is_ipv4() {
-                    Ipv4Addr::LOCALHOST.into()
-                } else {
-                    Ipv6Addr::LOCALHOST.into()
-                });
+                advertise.push(if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
                 advertise.dedup();
             }
         }
-        Ok(Self {
-            udp,
-            tcp,
-            advertise,
-        })
+        Ok(Self { udp, tcp, advertise })
     }
 }
 
@@ -148,33 +131,24 @@ impl Sockets {
         let tcp = options.tcp.local_addr()?.port();
         let mut listener = TcpListener::from_std(options.tcp);
         let (udp_token, tcp_token) = (self.token(), self.token());
-        self.registry
-            .register(&mut port.socket, udp_token, Interest::READABLE)?;
-        self.registry
-            .register(&mut listener, tcp_token, Interest::READABLE)?;
+        self.registry.register(&mut port.socket, udp_token, Interest::READABLE)?;
+        self.registry.register(&mut listener, tcp_token, Interest::READABLE)?;
         self.ports.insert(udp_token, (port, None));
         self.server_port = Some(udp_token);
         self.listener = Some((tcp_token, listener));
         for ip in options.advertise {
-            self.server_candidates
-                .push(Candidate::Udp(SocketAddr::new(ip, udp)));
-            self.server_candidates
-                .push(Candidate::Tcp(SocketAddr::new(ip, tcp), TcpType::Passive));
+            self.server_candidates.push(Candidate::Udp(SocketAddr::new(ip, udp)));
+            self.server_candidates.push(Candidate::Tcp(SocketAddr::new(ip, tcp), TcpType::Passive));
         }
         Ok(())
     }
 
     /// A socket of its own for a client peer.
-    pub(crate) fn open_client_port(
-        &mut self,
-        peer: Handle,
-        socket: std::net::UdpSocket,
-    ) -> io::Result<SocketAddr> {
+    pub(crate) fn open_client_port(&mut self, peer: Handle, socket: std::net::UdpSocket) -> io::Result<SocketAddr> {
         let mut port = UdpPort::new(socket)?;
         let local = port.local();
         let token = self.token();
-        self.registry
-            .register(&mut port.socket, token, Interest::READABLE)?;
+        self.registry.register(&mut port.socket, token, Interest::READABLE)?;
         self.ports.insert(token, (port, Some(peer)));
         self.client_port.insert((peer, local), token);
         Ok(local)
@@ -195,16 +169,12 @@ impl Sockets {
         self.connections.retain(|_, connection| {
             let keep = connection.peer != Some(peer);
             if !keep {
-                self.connection_of
-                    .remove(&(connection.local, connection.remote));
+                self.connection_of.remove(&(connection.local, connection.remote));
             }
             keep
         });
-        let tokens: Vec<Token> = self
-            .client_port
-            .extract_if(|(owner, _), _| *owner == peer)
-            .map(|(_, token)| token)
-            .collect();
+        let tokens: Vec<Token> =
+            self.client_port.extract_if(|(owner, _), _| *owner == peer).map(|(_, token)| token).collect();
         for token in tokens {
             if let Some((mut port, _)) = self.ports.remove(&token) {
                 port.flush();
@@ -230,11 +200,7 @@ impl Sockets {
     }
 
     fn send_tcp(&mut self, transmit: &Transmit) {
-        let Some(token) = self
-            .connection_of
-            .get(&(transmit.source, transmit.destination))
-            .copied()
-        else {
+        let Some(token) = self.connection_of.get(&(transmit.source, transmit.destination)).copied() else {
             return;
         };
         if let Some(connection) = self.connections.get_mut(&token)
@@ -246,8 +212,7 @@ impl Sockets {
 
     fn close_connection(&mut self, token: Token) {
         if let Some(connection) = self.connections.remove(&token) {
-            self.connection_of
-                .remove(&(connection.local, connection.remote));
+            self.connection_of.remove(&(connection.local, connection.remote));
             self.routes.remove(&(Proto::Tcp, connection.remote));
         }
     }
@@ -269,11 +234,7 @@ impl Sockets {
             let Ok((stream, remote)) = listener.accept() else {
                 return;
             };
-            let unknown = self
-                .connections
-                .values()
-                .filter(|connection| connection.peer.is_none())
-                .count();
+            let unknown = self.connections.values().filter(|connection| connection.peer.is_none()).count();
             if unknown < UNKNOWN_CONNECTIONS
                 && let Err(error) = self.add_connection(stream, remote)
             {
@@ -286,10 +247,8 @@ impl Sockets {
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr()?;
         let token = self.token();
-        self.registry
-            .register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        self.connections
-            .insert(token, TcpConnection::new(stream, remote, local));
+        self.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        self.connections.insert(token, TcpConnection::new(stream, remote, local));
         self.connection_of.insert((local, remote), token);
         self.ready(token);
         Ok(())
@@ -297,9 +256,7 @@ impl Sockets {
 
     fn owner(&self, proto: Proto, source: SocketAddr, datagram: &[u8]) -> Option<Handle> {
         // Only a binding request names its peer; it may move an address from a peer that is gone to a new one.
-        let named = stun_ufrag(datagram)
-            .and_then(|ufrag| self.ufrags.get(ufrag))
-            .copied();
+        let named = stun_ufrag(datagram).and_then(|ufrag| self.ufrags.get(ufrag)).copied();
         named.or_else(|| self.routes.get(&(proto, source)).copied())
     }
 }
@@ -314,22 +271,13 @@ impl World {
     }
 
     pub(crate) fn read_sockets(&mut self) {
-        let mut buffers = self
-            .sockets
-            .buffers
-            .take()
-            .unwrap_or_else(ReceiveBuffers::new);
+        let mut buffers = self.sockets.buffers.take().unwrap_or_else(ReceiveBuffers::new);
         let mut arrived = Vec::new();
         for _ in 0..self.sockets.unread.len() {
             let Some(token) = self.sockets.unread.pop_front() else {
                 break;
             };
-            if self
-                .sockets
-                .listener
-                .as_ref()
-                .is_some_and(|(listener, _)| *listener == token)
-            {
+            if self.sockets.listener.as_ref().is_some_and(|(listener, _)| *listener == token) {
                 self.sockets.accept();
             } else if self.sockets.ports.contains_key(&token) {
                 self.read_port(token, &mut buffers, &mut arrived);
@@ -340,12 +288,7 @@ impl World {
         self.sockets.buffers = Some(buffers);
     }
 
-    fn read_port(
-        &mut self,
-        token: Token,
-        buffers: &mut ReceiveBuffers,
-        arrived: &mut Vec<Arrived>,
-    ) {
+    fn read_port(&mut self, token: Token, buffers: &mut ReceiveBuffers, arrived: &mut Vec<Arrived>) {
         for _ in 0..BATCHES_PER_TURN {
             let Some((port, owner)) = self.sockets.ports.get_mut(&token) else {
                 return;
@@ -356,11 +299,7 @@ impl World {
             let more = port.receive(buffers, |source, destination, datagram| {
                 let start = arena.len();
                 arena.extend_from_slice(datagram);
-                arrived.push(Arrived {
-                    source,
-                    destination,
-                    range: start..arena.len(),
-                });
+                arrived.push(Arrived { source, destination, range: start..arena.len() });
             });
             for item in arrived.drain(..) {
                 let datagram = arena.get(item.range.clone()).unwrap_or_default();
@@ -385,11 +324,7 @@ impl World {
                 .receive(|datagram| {
                     let start = arena.len();
                     arena.extend_from_slice(datagram);
-                    arrived.push(Arrived {
-                        source,
-                        destination,
-                        range: start..arena.len(),
-                    });
+                    arrived.push(Arrived { source, destination, range: start..arena.len() });
                 })
                 .is_ok();
         for item in arrived.drain(..) {
@@ -414,9 +349,7 @@ impl World {
     ) -> Option<Handle> {
         let counters = self.counters();
         counters.packets_in.fetch_add(1, Ordering::Relaxed);
-        counters
-            .bytes_in
-            .fetch_add(datagram.len() as u64, Ordering::Relaxed);
+        counters.bytes_in.fetch_add(datagram.len() as u64, Ordering::Relaxed);
         let Some(handle) = owner.or_else(|| self.sockets.owner(proto, source, datagram)) else {
             counters.datagrams_dropped.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -438,11 +371,7 @@ impl World {
             let Some(entry) = world.peers.get_mut(&handle) else {
                 return;
             };
-            if let Err(error) =
-                entry
-                    .peer
-                    .handle_datagram(now, proto, source, destination, datagram)
-            {
+            if let Err(error) = entry.peer.handle_datagram(now, proto, source, destination, datagram) {
                 tracing::debug!(%error, "datagram refused");
             }
             world.drain(handle);

@@ -32,22 +32,14 @@ struct State {
 
 impl std::fmt::Debug for Lane {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Lane")
-            .field("queued", &self.queued())
-            .finish()
+        formatter.debug_struct("Lane").field("queued", &self.queued()).finish()
     }
 }
 
 impl Lane {
     /// `on_panic` is told what a job that panicked said; the lane is closed then.
     pub fn new(on_panic: impl Fn(String) + Send + Sync + 'static) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                state: Mutex::default(),
-                on_panic: Box::new(on_panic),
-            }),
-        }
+        Self { shared: Arc::new(Shared { state: Mutex::default(), on_panic: Box::new(on_panic) }) }
     }
 
     /// Run `job` after those given before it.
@@ -118,6 +110,5 @@ fn run_one(lane: &Arc<Shared>) {
 /// The text of a caught panic.
 pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "unknown panic".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown panic".to_owned())
 }

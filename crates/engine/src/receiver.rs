@@ -76,16 +76,11 @@ pub struct ReceiverStatistics {
 
 impl Receivers {
     pub(crate) fn need_tick(&self) -> bool {
-        self.receivers
-            .values()
-            .any(|receiver| !receiver.audio_sinks.is_empty())
+        self.receivers.values().any(|receiver| !receiver.audio_sinks.is_empty())
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.receivers
-            .values()
-            .filter_map(|receiver| receiver.video.as_ref()?.assembler.deadline())
-            .min()
+        self.receivers.values().filter_map(|receiver| receiver.video.as_ref()?.assembler.deadline()).min()
     }
 }
 
@@ -95,12 +90,7 @@ impl World {
         if !self.peers.contains_key(&peer) {
             return sink.end();
         }
-        self.receivers
-            .receivers
-            .entry((peer, Mid::from(mid)))
-            .or_default()
-            .audio_sinks
-            .push(sink);
+        self.receivers.receivers.entry((peer, Mid::from(mid))).or_default().audio_sinks.push(sink);
         self.counters().sinks.fetch_add(1, Ordering::Relaxed);
         self.wake_tick();
     }
@@ -128,9 +118,7 @@ impl World {
             receiver.share_sinks();
             closed += before - receiver.audio_sinks.len() - receiver.video_sinks.len();
         }
-        self.counters()
-            .sinks
-            .fetch_sub(closed as u64, Ordering::Relaxed);
+        self.counters().sinks.fetch_sub(closed as u64, Ordering::Relaxed);
     }
 
     /// Counters of a received section.
@@ -149,17 +137,11 @@ impl World {
     }
 
     pub(crate) fn end_receivers(&mut self, peer: Handle) {
-        for (_, receiver) in self
-            .receivers
-            .receivers
-            .extract_if(|(owner, _), _| *owner == peer)
-        {
+        for (_, receiver) in self.receivers.receivers.extract_if(|(owner, _), _| *owner == peer) {
             let sinks = receiver.audio_sinks.len() + receiver.video_sinks.len();
             receiver.audio_sinks.iter().for_each(|sink| sink.end());
             receiver.video_sinks.iter().for_each(|sink| sink.end());
-            self.counters
-                .sinks
-                .fetch_sub(sinks as u64, Ordering::Relaxed);
+            self.counters.sinks.fetch_sub(sinks as u64, Ordering::Relaxed);
         }
     }
 
@@ -192,30 +174,15 @@ impl World {
         let Some(receiver) = self.receivers.receivers.get_mut(&key) else {
             return;
         };
-        if receiver
-            .video
-            .as_ref()
-            .is_none_or(|video| video.codec != codec)
-        {
+        if receiver.video.as_ref().is_none_or(|video| video.codec != codec) {
             let decoder = Decoder::new(codec, key, self.commander.clone());
-            let assembler =
-                jitter::video::VideoAssembler::new(codec, jitter::video::Config::default());
-            receiver.video = Some(VideoReceiver {
-                codec,
-                assembler,
-                decoder,
-            });
+            let assembler = jitter::video::VideoAssembler::new(codec, jitter::video::Config::default());
+            receiver.video = Some(VideoReceiver { codec, assembler, decoder });
             receiver.share_sinks();
         }
         if let Some(video) = &mut receiver.video {
             let payload = Bytes::copy_from_slice(&packet.payload);
-            video.assembler.insert(
-                packet.seq,
-                packet.timestamp,
-                packet.marker,
-                payload,
-                packet.received,
-            );
+            video.assembler.insert(packet.seq, packet.timestamp, packet.marker, payload, packet.received);
         }
         self.poll_assembler(key);
     }
@@ -236,10 +203,7 @@ impl World {
                     receiver.statistics.frames += 1;
                     if receiver.video_sinks.is_empty() {
                         video.decoder.stale = true;
-                    } else if !video
-                        .decoder
-                        .submit(frame, self.now.saturating_duration_since(self.media.opened))
-                    {
+                    } else if !video.decoder.submit(frame, self.now.saturating_duration_since(self.media.opened)) {
                         self.need_keyframe(key);
                     }
                 }
@@ -261,16 +225,11 @@ impl World {
         let now = self.now;
         let due: Vec<Key> = (self.receivers.receivers.iter())
             .filter(|(_, receiver)| {
-                receiver
-                    .video
-                    .as_ref()
-                    .and_then(|video| video.assembler.deadline())
-                    .is_some_and(|at| at <= now)
+                receiver.video.as_ref().and_then(|video| video.assembler.deadline()).is_some_and(|at| at <= now)
             })
             .map(|(key, _)| *key)
             .collect();
-        due.into_iter()
-            .for_each(|key| self.guarded(key.0, |world| world.poll_assembler(key)));
+        due.into_iter().for_each(|key| self.guarded(key.0, |world| world.poll_assembler(key)));
     }
 
     pub(crate) fn tick_receivers(&mut self) {
@@ -278,9 +237,7 @@ impl World {
             .filter(|(_, receiver)| !receiver.audio_sinks.is_empty())
             .map(|(key, _)| *key)
             .collect();
-        playing
-            .into_iter()
-            .for_each(|key| self.guarded(key.0, |world| world.play(key)));
+        playing.into_iter().for_each(|key| self.guarded(key.0, |world| world.play(key)));
     }
 
     fn play(&mut self, key: Key) {
@@ -363,19 +320,8 @@ impl Decoder {
             failed.run(key.0, move |world| world.fail(key.0, message));
         });
         let (decoder, sinks, size) = (Mutex::default(), Mutex::default(), AtomicU64::default());
-        let shared = DecoderShared {
-            codec,
-            key,
-            commander,
-            decoder,
-            sinks,
-            size,
-        };
-        Self {
-            lane,
-            shared: Arc::new(shared),
-            stale: true,
-        }
+        let shared = DecoderShared { codec, key, commander, decoder, sinks, size };
+        Self { lane, shared: Arc::new(shared), stale: true }
     }
 
     /// False when a key frame is needed instead.
@@ -389,8 +335,7 @@ impl Decoder {
         self.stale = false;
         let shared = Arc::clone(&self.shared);
         let timestamp_us = i64::try_from(at.as_micros()).unwrap_or(i64::MAX);
-        self.lane
-            .submit(move || shared.decode(&frame.data, timestamp_us));
+        self.lane.submit(move || shared.decode(&frame.data, timestamp_us));
         true
     }
 }
@@ -408,10 +353,7 @@ impl DecoderShared {
             Ok(Some(image)) => {
                 let size = u64::from(image.width()) << 32 | u64::from(image.height());
                 self.size.store(size, Ordering::Relaxed);
-                let planes = [0, 1, 2].map(|index| Plane {
-                    data: image.plane(index),
-                    stride: image.stride(index),
-                });
+                let planes = [0, 1, 2].map(|index| Plane { data: image.plane(index), stride: image.stride(index) });
                 match Picture::new(VideoFormat::I420, image.width(), image.height(), &planes) {
                     Ok(picture) => self.deliver(&picture, timestamp_us),
                     Err(error) => tracing::warn!(%error, "decoded frame not delivered"),
@@ -421,16 +363,13 @@ impl DecoderShared {
             Err(error) => {
                 tracing::debug!(%error, "frame not decoded");
                 let key = self.key;
-                self.commander
-                    .run(key.0, move |world| world.need_keyframe(key));
+                self.commander.run(key.0, move |world| world.need_keyframe(key));
             }
         }
     }
 
     fn deliver(&self, picture: &Picture<'_>, timestamp_us: i64) {
         let sinks = lock(&self.sinks).clone();
-        sinks
-            .iter()
-            .for_each(|sink| sink.write(picture, timestamp_us, 0));
+        sinks.iter().for_each(|sink| sink.write(picture, timestamp_us, 0));
     }
 }

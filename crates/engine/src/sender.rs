@@ -139,16 +139,15 @@ impl Media {
     }
 
     pub(crate) fn deadline(&self, receivers: &Receivers) -> Option<Instant> {
-        let audio =
-            (self.ticking || receivers.need_tick() || self.needs_tick()).then_some(self.next_tick);
+        let audio = (self.ticking || receivers.need_tick() || self.needs_tick()).then_some(self.next_tick);
         let keyframes = self.senders.values().filter_map(Sender::keyframe_due).min();
         [audio, keyframes].into_iter().flatten().min()
     }
 
     fn needs_tick(&self) -> bool {
-        self.audio_sources.values().any(|input| {
-            input.source.needs_tick() || !input.senders.is_empty() || !input.sinks.is_empty()
-        })
+        self.audio_sources
+            .values()
+            .any(|input| input.source.needs_tick() || !input.senders.is_empty() || !input.sinks.is_empty())
     }
 
     pub(crate) fn close(&mut self) {
@@ -170,11 +169,7 @@ impl World {
 
     /// Let the tick drain this source until it is closed.
     pub fn add_audio_source(&mut self, handle: Handle, source: Arc<AudioSource>) {
-        let input = AudioInput {
-            source,
-            sinks: Vec::new(),
-            senders: Vec::new(),
-        };
+        let input = AudioInput { source, sinks: Vec::new(), senders: Vec::new() };
         self.media.audio_sources.insert(handle, input);
         self.counters().sources.fetch_add(1, Ordering::Relaxed);
         self.wake_tick();
@@ -232,18 +227,13 @@ impl World {
             return Err(EngineError::Invalid("the audio source is closed".into()));
         };
         let channels = input.source.num_channels().min(2);
-        let settings = opus::Options {
-            bitrate: options.bitrate,
-            dtx: options.dtx,
-            ..opus::Options::default()
-        };
+        let settings = opus::Options { bitrate: options.bitrate, dtx: options.dtx, ..opus::Options::default() };
         let invalid = |error: &dyn std::fmt::Display| EngineError::Invalid(error.to_string());
         let sender = AudioSender {
             source,
             converter: AudioConverter::new(OPUS_RATE, usize::from(channels), Quality::Medium)
                 .map_err(|e| invalid(&e))?,
-            encoder: opus::Encoder::new(OPUS_RATE, channels as u8, settings)
-                .map_err(|e| invalid(&e))?,
+            encoder: opus::Encoder::new(OPUS_RATE, channels as u8, settings).map_err(|e| invalid(&e))?,
             channels: usize::from(channels),
             pending: Vec::new(),
             packet: Vec::new(),
@@ -268,28 +258,13 @@ impl World {
         let Some(input) = self.media.video_sources.get(&source).cloned() else {
             return Err(EngineError::Invalid("the video source is closed".into()));
         };
-        let single = [LayerOptions {
-            rid: String::new(),
-            width: 0,
-            height: 0,
-            bitrate: options.bitrate,
-            fps: options.fps,
-        }];
-        let wanted = if options.layers.is_empty() {
-            &single[..]
-        } else {
-            &options.layers[..]
-        };
+        let single =
+            [LayerOptions { rid: String::new(), width: 0, height: 0, bitrate: options.bitrate, fps: options.fps }];
+        let wanted = if options.layers.is_empty() { &single[..] } else { &options.layers[..] };
         let mut layers = Vec::new();
         for (index, layer) in wanted.iter().enumerate() {
-            let encoder = LayerEncoder::new(
-                self.commander.clone(),
-                handle,
-                index,
-                codec,
-                layer,
-                input.is_screencast(),
-            )?;
+            let encoder =
+                LayerEncoder::new(self.commander.clone(), handle, index, codec, layer, input.is_screencast())?;
             layers.push(VideoLayer {
                 rid: (!layer.rid.is_empty()).then(|| Rid::from(layer.rid.as_str())),
                 packetizer: Packetizer::new(encoder.codec(), MAX_PAYLOAD, random() as u16 & 0x7fff),
@@ -304,26 +279,12 @@ impl World {
             input.attach(handle, Arc::new(Arc::clone(&layer.encoder)));
         }
         let timestamp_base = random() as u32;
-        self.insert_sender(
-            handle,
-            peer,
-            SenderKind::Video(VideoSender {
-                source,
-                codec,
-                layers,
-                timestamp_base,
-            }),
-        );
+        self.insert_sender(handle, peer, SenderKind::Video(VideoSender { source, codec, layers, timestamp_base }));
         Ok(())
     }
 
     fn insert_sender(&mut self, handle: Handle, peer: Handle, kind: SenderKind) {
-        let sender = Sender {
-            peer,
-            muted: false,
-            statistics: SenderStatistics::default(),
-            kind,
-        };
+        let sender = Sender { peer, muted: false, statistics: SenderStatistics::default(), kind };
         self.media.senders.insert(handle, sender);
     }
 
@@ -351,10 +312,7 @@ impl World {
         };
         sender.muted = muted;
         if let SenderKind::Video(video) = &sender.kind {
-            video
-                .layers
-                .iter()
-                .for_each(|layer| layer.encoder.set_muted(muted));
+            video.layers.iter().for_each(|layer| layer.encoder.set_muted(muted));
         }
         if !muted {
             self.sender_keyframe_requested(handle, None);
@@ -363,11 +321,7 @@ impl World {
 
     /// Encode only some of the simulcast layers, low to high.
     pub fn set_sender_layers(&mut self, handle: Handle, enabled: &[bool]) {
-        let Some(Sender {
-            kind: SenderKind::Video(video),
-            ..
-        }) = self.media.senders.get(&handle)
-        else {
+        let Some(Sender { kind: SenderKind::Video(video), .. }) = self.media.senders.get(&handle) else {
             return;
         };
         let mut started = Vec::new();
@@ -376,17 +330,12 @@ impl World {
                 started.push(layer.rid);
             }
         }
-        started
-            .into_iter()
-            .for_each(|rid| self.sender_keyframe_requested(handle, rid));
+        started.into_iter().for_each(|rid| self.sender_keyframe_requested(handle, rid));
     }
 
     /// Counters of a sender.
     pub fn sender_statistics(&self, handle: Handle) -> Option<SenderStatistics> {
-        self.media
-            .senders
-            .get(&handle)
-            .map(|sender| sender.statistics)
+        self.media.senders.get(&handle).map(|sender| sender.statistics)
     }
 
     pub(crate) fn sender_peer(&self, handle: Handle) -> Option<Handle> {
@@ -403,24 +352,11 @@ impl World {
 
     pub(crate) fn sender_keyframe_requested(&mut self, handle: Handle, rid: Option<Rid>) {
         let now = self.now;
-        let Some(Sender {
-            kind: SenderKind::Video(video),
-            ..
-        }) = self.media.senders.get_mut(&handle)
-        else {
+        let Some(Sender { kind: SenderKind::Video(video), .. }) = self.media.senders.get_mut(&handle) else {
             return;
         };
-        for layer in video
-            .layers
-            .iter_mut()
-            .filter(|layer| rid.is_none() || layer.rid == rid)
-        {
-            layer.keyframe_due = Some(
-                layer
-                    .keyframe_at
-                    .map_or(now, |at| at + KEYFRAME_SPACING)
-                    .max(now),
-            );
+        for layer in video.layers.iter_mut().filter(|layer| rid.is_none() || layer.rid == rid) {
+            layer.keyframe_due = Some(layer.keyframe_at.map_or(now, |at| at + KEYFRAME_SPACING).max(now));
         }
         self.make_due_keyframes();
     }
@@ -465,20 +401,11 @@ impl World {
         input.source.tick(&mut pcm);
         let (rate, channels) = (input.source.sample_rate(), input.source.num_channels());
         input.sinks.retain(|sink| !sink.is_ended());
-        input
-            .sinks
-            .iter()
-            .for_each(|sink| sink.write(rate, channels, &pcm));
+        input.sinks.iter().for_each(|sink| sink.write(rate, channels, &pcm));
         let senders = input.senders.clone();
         for sender in senders {
-            let scope = self
-                .media
-                .senders
-                .get(&sender)
-                .map_or(0, |sender| sender.peer);
-            self.guarded(scope, |world| {
-                world.send_audio(sender, rate, channels, &pcm)
-            });
+            let scope = self.media.senders.get(&sender).map_or(0, |sender| sender.peer);
+            self.guarded(scope, |world| world.send_audio(sender, rate, channels, &pcm));
         }
         self.media.pcm = pcm;
     }
@@ -492,9 +419,7 @@ impl World {
             return;
         };
         // The formats were accepted when the source and the sender were made.
-        let _ = audio
-            .converter
-            .push(pcm, rate, usize::from(channels), &mut audio.pending);
+        let _ = audio.converter.push(pcm, rate, usize::from(channels), &mut audio.pending);
         let wanted = OPUS_FRAME * audio.channels;
         while audio.pending.len() >= wanted {
             let packet = audio.encode(handle, now, wanted, sender.muted);
@@ -526,11 +451,7 @@ impl World {
                 layer.keyframe_due = None;
                 layer.keyframe_at = Some(now);
                 layer.encoder.force_keyframe();
-                let still = self
-                    .media
-                    .video_sources
-                    .get(&video.source)
-                    .and_then(|source| source.still(now, STILL_AGE));
+                let still = self.media.video_sources.get(&video.source).and_then(|source| source.still(now, STILL_AGE));
                 if let Some(still) = still {
                     layer.encoder.encode_again(&still, now);
                 }
@@ -539,13 +460,7 @@ impl World {
     }
 
     /// A video encoder has finished a frame.
-    pub(crate) fn frame_encoded(
-        &mut self,
-        handle: Handle,
-        layer: usize,
-        frame: &EncodedFrame,
-        at: Instant,
-    ) {
+    pub(crate) fn frame_encoded(&mut self, handle: Handle, layer: usize, frame: &EncodedFrame, at: Instant) {
         let now = self.now;
         let Some(sender) = self.media.senders.get_mut(&handle) else {
             return;
@@ -564,10 +479,8 @@ impl World {
             sender.statistics.keyframes += 1;
         }
         sender.statistics.frames += 1;
-        (sender.statistics.width, sender.statistics.height) = (
-            sender.statistics.width.max(frame.width),
-            sender.statistics.height.max(frame.height),
-        );
+        (sender.statistics.width, sender.statistics.height) =
+            (sender.statistics.width.max(frame.width), sender.statistics.height.max(frame.height));
         layer.packetizer.packetize(&frame.data, &mut layer.payloads);
         let ticks = (at.saturating_duration_since(self.media.opened).as_micros() * 9 / 100) as u32;
         let count = layer.payloads.len();
@@ -600,24 +513,14 @@ impl Sender {
     fn keyframe_due(&self) -> Option<Instant> {
         match &self.kind {
             SenderKind::Audio(_) => None,
-            SenderKind::Video(video) => video
-                .layers
-                .iter()
-                .filter_map(|layer| layer.keyframe_due)
-                .min(),
+            SenderKind::Video(video) => video.layers.iter().filter_map(|layer| layer.keyframe_due).min(),
         }
     }
 }
 
 impl AudioSender {
     /// Encode the first `wanted` pending samples: none or one packet.
-    fn encode(
-        &mut self,
-        key: Handle,
-        now: Instant,
-        wanted: usize,
-        muted: bool,
-    ) -> Option<OutgoingPacket> {
+    fn encode(&mut self, key: Handle, now: Instant, wanted: usize, muted: bool) -> Option<OutgoingPacket> {
         let samples: Vec<i16> = self.pending.drain(..wanted).collect();
         let timestamp = self.timestamp;
         self.timestamp = timestamp.wrapping_add(OPUS_FRAME as u32);

@@ -1,12 +1,13 @@
 //! Rooms of a server: publishers' packets go through `sfu` to subscribers' connections.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use greenroom_peer::{
-    self as peer, Extensions, IncomingPacket, MediaKind, Mid, Missing, Outgoing, OutgoingPacket,
-    Peer, PeerConfig, Rid, Role, Vp8Rewrite,
+    self as peer, Extensions, IncomingPacket, MediaKind, Mid, Missing, Outgoing, OutgoingPacket, Peer, PeerConfig, Rid,
+    Role, Vp8Rewrite,
 };
 use greenroom_sfu::{self as sfu, Forward, Origin, PeerId, SubscriberCodecs, TrackId};
 
@@ -85,6 +86,8 @@ struct Track {
     kind: MediaKind,
     layers: Vec<(Option<Rid>, Option<sfu::SenderReport>)>,
     subscribers: HashMap<Handle, Subscription>,
+    /// The last colour space extension: key frames that are sent again need it as the original did.
+    color_space: Option<Arc<[u8]>>,
 }
 
 #[derive(Default)]
@@ -103,16 +106,8 @@ impl Rooms {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let wants = |room: &Room| {
-            room.sfu
-                .poll_timeout()
-                .map_or(room.quality_at, |at| at.min(room.quality_at))
-        };
-        self.rooms
-            .values()
-            .filter(|room| !room.peers.is_empty())
-            .map(wants)
-            .min()
+        let wants = |room: &Room| room.sfu.poll_timeout().map_or(room.quality_at, |at| at.min(room.quality_at));
+        self.rooms.values().filter(|room| !room.peers.is_empty()).map(wants).min()
     }
 }
 
@@ -122,11 +117,7 @@ impl World {
     /// Open a room.
     pub fn open_room(&mut self, room: Handle) {
         let sfu = sfu::Room::new(self.now, random());
-        let entry = Room {
-            sfu,
-            peers: HashSet::new(),
-            quality_at: self.now + QUALITY_INTERVAL,
-        };
+        let entry = Room { sfu, peers: HashSet::new(), quality_at: self.now + QUALITY_INTERVAL };
         self.rooms.rooms.insert(room, entry);
         self.counters().rooms.fetch_add(1, Ordering::Relaxed);
     }
@@ -158,23 +149,14 @@ impl World {
                 self.insert_peer(handle, peer, Side::Server(ServerPeer::new(room, offers)));
             }
             Err(error) => {
-                self.emit(Event::PeerState {
-                    peer: handle,
-                    state: "failed",
-                    detail: error.to_string(),
-                });
+                self.emit(Event::PeerState { peer: handle, state: "failed", detail: error.to_string() });
             }
         }
     }
 
     pub(crate) fn server_peer_ended(&mut self, handle: Handle, side: &ServerPeer) {
-        let tracks: Vec<Handle> = self
-            .rooms
-            .tracks
-            .iter()
-            .filter(|(_, track)| track.publisher == handle)
-            .map(|(track, _)| *track)
-            .collect();
+        let tracks: Vec<Handle> =
+            self.rooms.tracks.iter().filter(|(_, track)| track.publisher == handle).map(|(track, _)| *track).collect();
         for track in tracks {
             self.remove_track(track);
         }
@@ -192,16 +174,9 @@ impl World {
 
     pub(crate) fn run_room_timers(&mut self) {
         let now = self.now;
-        let due = |room: &Room| {
-            room.quality_at <= now || room.sfu.poll_timeout().is_some_and(|at| at <= now)
-        };
-        let rooms: Vec<Handle> = self
-            .rooms
-            .rooms
-            .iter()
-            .filter(|(_, room)| due(room))
-            .map(|(handle, _)| *handle)
-            .collect();
+        let due = |room: &Room| room.quality_at <= now || room.sfu.poll_timeout().is_some_and(|at| at <= now);
+        let rooms: Vec<Handle> =
+            self.rooms.rooms.iter().filter(|(_, room)| due(room)).map(|(handle, _)| *handle).collect();
         for room in rooms {
             self.guarded(room, |world| {
                 world.run_room(room);
@@ -212,30 +187,20 @@ impl World {
 
     fn run_room(&mut self, handle: Handle) {
         let now = self.now;
-        let Self {
-            rooms,
-            peers,
-            dirty,
-            ..
-        } = self;
+        let Self { rooms, peers, dirty, .. } = self;
         let Some(room) = rooms.rooms.get_mut(&handle) else {
             return;
         };
-        let no_extensions = Extensions::default();
+        let tracks = &rooms.tracks;
         room.sfu.handle_timeout(now, &mut |forward| {
-            deliver(peers, dirty, now, &forward, &no_extensions)
+            let color_space = tracks.get(&forward.track.0).and_then(|track| track.color_space.clone());
+            deliver(peers, dirty, now, &forward, &Extensions { color_space, ..Extensions::default() });
         });
         if room.quality_at <= now {
             room.quality_at = now + QUALITY_INTERVAL;
             let members: Vec<Handle> = room.peers.iter().copied().collect();
-            let peers = members
-                .into_iter()
-                .filter_map(|peer| self.peer_statistics(peer))
-                .collect();
-            self.emit(Event::Quality {
-                room: handle,
-                peers,
-            });
+            let peers = members.into_iter().filter_map(|peer| self.peer_statistics(peer)).collect();
+            self.emit(Event::Quality { room: handle, peers });
         }
     }
 
@@ -243,19 +208,10 @@ impl World {
     pub fn peer_statistics(&self, handle: Handle) -> Option<PeerQuality> {
         let entry = &self.peers.get(&handle)?.peer;
         let statistics = entry.statistics();
-        let is_audio = |mid| {
-            entry
-                .sections()
-                .iter()
-                .any(|section| section.mid == mid && section.kind == MediaKind::Audio)
-        };
+        let is_audio =
+            |mid| entry.sections().iter().any(|section| section.mid == mid && section.kind == MediaKind::Audio);
         let jitter = |stream: &peer::IncomingStatistics| {
-            f64::from(stream.jitter)
-                / if is_audio(stream.mid) {
-                    AUDIO_CLOCK
-                } else {
-                    VIDEO_CLOCK
-                }
+            f64::from(stream.jitter) / if is_audio(stream.mid) { AUDIO_CLOCK } else { VIDEO_CLOCK }
         };
         let worst = statistics.incoming.iter().map(jitter).fold(0.0, f64::max);
         Some(PeerQuality {
@@ -268,33 +224,17 @@ impl World {
     }
 
     fn room_events(&mut self, handle: Handle) {
-        while let Some(event) = self
-            .rooms
-            .rooms
-            .get_mut(&handle)
-            .and_then(|room| room.sfu.poll_event())
-        {
+        while let Some(event) = self.rooms.rooms.get_mut(&handle).and_then(|room| room.sfu.poll_event()) {
             match event {
                 sfu::Event::RequestKeyframe { track, layer } => self.request_keyframe(track, layer),
                 sfu::Event::Speakers(speakers) => {
-                    let speakers = speakers
-                        .iter()
-                        .map(|one| (one.track.0, one.level, one.active))
-                        .collect();
-                    self.emit(Event::Speakers {
-                        room: handle,
-                        speakers,
-                    });
+                    let speakers = speakers.iter().map(|one| (one.track.0, one.level, one.active)).collect();
+                    self.emit(Event::Speakers { room: handle, speakers });
                 }
                 sfu::Event::FirstPacket { track, codec } => {
-                    self.emit(Event::TrackMedia {
-                        track: track.0,
-                        mime: codec.mime().to_owned(),
-                    });
+                    self.emit(Event::TrackMedia { track: track.0, mime: codec.mime().to_owned() });
                 }
-                sfu::Event::StreamState { .. }
-                | sfu::Event::LayerChanged { .. }
-                | sfu::Event::LayerLive { .. } => {}
+                sfu::Event::StreamState { .. } | sfu::Event::LayerChanged { .. } | sfu::Event::LayerLive { .. } => {}
             }
         }
     }
@@ -314,14 +254,7 @@ impl World {
     // -- tracks and subscriptions ------------------------------------------------------------------------------------
 
     /// Make what `publisher` sends on `mid` a track.
-    pub fn add_track(
-        &mut self,
-        room: Handle,
-        track: Handle,
-        publisher: Handle,
-        mid: &str,
-        options: TrackOptions,
-    ) {
+    pub fn add_track(&mut self, room: Handle, track: Handle, publisher: Handle, mid: &str, options: TrackOptions) {
         let Some(entry) = self.rooms.rooms.get_mut(&room) else {
             return;
         };
@@ -339,28 +272,14 @@ impl World {
             tracing::warn!(%error, "track refused");
             return;
         }
-        let rids = options
-            .layers
-            .iter()
-            .map(|layer| (!layer.rid.is_empty()).then(|| Rid::from(layer.rid.as_str())));
+        let rids = options.layers.iter().map(|layer| (!layer.rid.is_empty()).then(|| Rid::from(layer.rid.as_str())));
         let mut layers: Vec<_> = rids.map(|rid| (rid, None)).collect();
         if layers.is_empty() {
             layers.push((None, None));
         }
-        let kind = if options.audio {
-            MediaKind::Audio
-        } else {
-            MediaKind::Video
-        };
+        let kind = if options.audio { MediaKind::Audio } else { MediaKind::Video };
         let mid = Mid::from(mid);
-        let entry = Track {
-            room,
-            publisher,
-            mid,
-            kind,
-            layers,
-            subscribers: HashMap::new(),
-        };
+        let entry = Track { room, publisher, mid, kind, layers, subscribers: HashMap::new(), color_space: None };
         self.rooms.tracks.insert(track, entry);
         self.rooms.published.insert((publisher, mid), track);
         self.counters().tracks.fetch_add(1, Ordering::Relaxed);
@@ -378,9 +297,7 @@ impl World {
             room.sfu.remove_track(self.now, TrackId(track));
         }
         self.counters().tracks.fetch_sub(1, Ordering::Relaxed);
-        self.counters()
-            .subscriptions
-            .fetch_sub(entry.subscribers.len() as u64, Ordering::Relaxed);
+        self.counters().subscriptions.fetch_sub(entry.subscribers.len() as u64, Ordering::Relaxed);
         for subscriber in entry.subscribers.into_keys() {
             self.detach_track(track, subscriber);
         }
@@ -400,14 +317,7 @@ impl World {
     }
 
     /// Send a track to a subscriber once a section is negotiated for it.
-    pub fn subscribe(
-        &mut self,
-        track: Handle,
-        subscriber: Handle,
-        stream_id: &str,
-        track_id: &str,
-        cname: &str,
-    ) {
+    pub fn subscribe(&mut self, track: Handle, subscriber: Handle, stream_id: &str, track_id: &str, cname: &str) {
         let Some(entry) = self.rooms.tracks.get_mut(&track) else {
             return;
         };
@@ -417,9 +327,7 @@ impl World {
         if entry.subscribers.contains_key(&subscriber) {
             return;
         }
-        entry
-            .subscribers
-            .insert(subscriber, Subscription::default());
+        entry.subscribers.insert(subscriber, Subscription::default());
         let mut outgoing = Outgoing::new(entry.kind, stream_id, track_id);
         outgoing.cname = cname.to_owned();
         peer.peer.attach(track, outgoing);
@@ -437,23 +345,15 @@ impl World {
         }
         let room = entry.room;
         if let Some(room) = self.rooms.rooms.get_mut(&room) {
-            room.sfu
-                .unsubscribe(self.now, TrackId(track), PeerId(subscriber));
+            room.sfu.unsubscribe(self.now, TrackId(track), PeerId(subscriber));
         }
-        self.counters()
-            .subscriptions
-            .fetch_sub(1, Ordering::Relaxed);
+        self.counters().subscriptions.fetch_sub(1, Ordering::Relaxed);
         self.detach_track(track, subscriber);
         self.room_events(room);
     }
 
     /// Change what a subscriber wants of a track.
-    pub fn set_subscription(
-        &mut self,
-        track: Handle,
-        subscriber: Handle,
-        settings: SubscriptionSettings,
-    ) {
+    pub fn set_subscription(&mut self, track: Handle, subscriber: Handle, settings: SubscriptionSettings) {
         let Some(entry) = self.rooms.tracks.get_mut(&track) else {
             return;
         };
@@ -463,8 +363,7 @@ impl World {
         subscription.settings = settings;
         let room = entry.room;
         if let Some(room) = self.rooms.rooms.get_mut(&room) {
-            room.sfu
-                .set_subscription(self.now, TrackId(track), PeerId(subscriber), settings);
+            room.sfu.set_subscription(self.now, TrackId(track), PeerId(subscriber), settings);
         }
         self.room_events(room);
     }
@@ -477,29 +376,19 @@ impl World {
     }
 
     fn server_tracks_changed(&mut self, handle: Handle) {
-        if let Some(PeerEntry {
-            side: Side::Server(side),
-            ..
-        }) = self.peers.get_mut(&handle)
-        {
+        if let Some(PeerEntry { side: Side::Server(side), .. }) = self.peers.get_mut(&handle) {
             side.changed = true;
         }
         self.touch(handle);
     }
 
     /// The sections of a server peer are as given now: start what can be sent on them.
-    pub(crate) fn server_sections_changed(
-        &mut self,
-        handle: Handle,
-        room: Handle,
-        sections: &[peer::Section],
-    ) {
+    pub(crate) fn server_sections_changed(&mut self, handle: Handle, room: Handle, sections: &[peer::Section]) {
         for section in sections {
             let Some(track) = section.sending else {
                 continue;
             };
-            let codecs =
-                SubscriberCodecs::new(section.codecs.iter().map(|codec| sfu_codec(*codec)));
+            let codecs = SubscriberCodecs::new(section.codecs.iter().map(|codec| sfu_codec(*codec)));
             let Some(entry) = self.rooms.tracks.get_mut(&track) else {
                 continue;
             };
@@ -510,40 +399,23 @@ impl World {
                 continue;
             };
             if subscription.bound {
-                room.sfu
-                    .set_codecs(self.now, TrackId(track), PeerId(handle), codecs);
+                room.sfu.set_codecs(self.now, TrackId(track), PeerId(handle), codecs);
                 continue;
             }
-            if let Err(error) = room
-                .sfu
-                .subscribe(self.now, TrackId(track), PeerId(handle), codecs)
-            {
+            if let Err(error) = room.sfu.subscribe(self.now, TrackId(track), PeerId(handle), codecs) {
                 tracing::warn!(%error, "subscription refused");
                 continue;
             }
             subscription.bound = true;
-            room.sfu.set_subscription(
-                self.now,
-                TrackId(track),
-                PeerId(handle),
-                subscription.settings,
-            );
-            self.emit(Event::SubscriptionBound {
-                peer: handle,
-                track,
-                mid: section.mid.to_string(),
-            });
+            room.sfu.set_subscription(self.now, TrackId(track), PeerId(handle), subscription.settings);
+            self.emit(Event::SubscriptionBound { peer: handle, track, mid: section.mid.to_string() });
         }
         self.room_events(room);
     }
 
     /// The client's offer was answered; it may have come on request, and may not have sufficed.
     pub(crate) fn offer_answered(&mut self, handle: Handle, missing: Missing) {
-        let Some(PeerEntry {
-            side: Side::Server(side),
-            ..
-        }) = self.peers.get_mut(&handle)
-        else {
+        let Some(PeerEntry { side: Side::Server(side), .. }) = self.peers.get_mut(&handle) else {
             return;
         };
         side.negotiated = true;
@@ -552,11 +424,7 @@ impl World {
         if missing.is_none() {
             side.fruitless_requests = 0;
         } else if side.last_missing != missing || side.fruitless_requests < SECTION_REQUESTS {
-            side.fruitless_requests = if side.last_missing == missing {
-                side.fruitless_requests + 1
-            } else {
-                0
-            };
+            side.fruitless_requests = if side.last_missing == missing { side.fruitless_requests + 1 } else { 0 };
             side.changed = true;
         }
         side.last_missing = missing;
@@ -564,12 +432,7 @@ impl World {
 
     /// Ask an answering client for an offer if tracks came or went.
     pub(crate) fn request_offer_if_needed(&mut self, handle: Handle) {
-        let Some(PeerEntry {
-            peer,
-            side: Side::Server(side),
-            ..
-        }) = self.peers.get_mut(&handle)
-        else {
+        let Some(PeerEntry { peer, side: Side::Server(side), .. }) = self.peers.get_mut(&handle) else {
             return;
         };
         if side.offers || !side.negotiated || side.requested || !side.changed {
@@ -578,39 +441,31 @@ impl World {
         side.changed = false;
         side.requested = true;
         let Missing { audio, video } = peer.missing();
-        self.emit(Event::SectionsNeeded {
-            peer: handle,
-            audio,
-            video,
-        });
+        self.emit(Event::SectionsNeeded { peer: handle, audio, video });
     }
 
     // -- packets -----------------------------------------------------------------------------------------------------
 
     pub(crate) fn forward_packet(&mut self, handle: Handle, packet: IncomingPacket) {
         let now = self.now;
-        let Self {
-            rooms,
-            peers,
-            dirty,
-            ..
-        } = self;
+        let Self { rooms, peers, dirty, .. } = self;
         let Some(track_handle) = rooms.published.get(&(handle, packet.mid)).copied() else {
             return;
         };
-        let Some(track) = rooms.tracks.get(&track_handle) else {
+        let Some(track) = rooms.tracks.get_mut(&track_handle) else {
             return;
         };
-        let layer = track
-            .layers
-            .iter()
-            .position(|(rid, _)| *rid == packet.rid)
-            .unwrap_or(0);
+        let layer = track.layers.iter().position(|(rid, _)| *rid == packet.rid).unwrap_or(0);
         let Some(room) = rooms.rooms.get_mut(&track.room) else {
             return;
         };
         let room_handle = track.room;
-        let extensions = packet.extensions;
+        let mut extensions = packet.extensions;
+        if extensions.color_space.is_some() {
+            track.color_space.clone_from(&extensions.color_space);
+        } else if packet.marker {
+            extensions.color_space.clone_from(&track.color_space);
+        }
         let incoming = sfu::Packet {
             ssrc: packet.ssrc,
             seq: packet.seq,
@@ -622,8 +477,7 @@ impl World {
             sender_report: track.layers.get(layer).and_then(|(_, report)| *report),
         };
         let mut each = |forward: Forward<'_>| deliver(peers, dirty, now, &forward, &extensions);
-        room.sfu
-            .handle_packet(now, TrackId(track_handle), layer, &incoming, &mut each);
+        room.sfu.handle_packet(now, TrackId(track_handle), layer, &incoming, &mut each);
         self.room_events(room_handle);
     }
 
@@ -632,9 +486,7 @@ impl World {
             return;
         };
         if let Some(entry) = self.rooms.rooms.get_mut(&room) {
-            entry
-                .sfu
-                .handle_keyframe_request(self.now, TrackId(track), PeerId(subscriber));
+            entry.sfu.handle_keyframe_request(self.now, TrackId(track), PeerId(subscriber));
         }
         self.room_events(room);
     }
@@ -649,24 +501,15 @@ impl World {
         let Ok(sender_time) = report.wallclock.duration_since(UNIX_EPOCH) else {
             return;
         };
-        let layer = track
-            .layers
-            .iter()
-            .position(|(rid, _)| *rid == report.rid)
-            .unwrap_or(0);
+        let layer = track.layers.iter().position(|(rid, _)| *rid == report.rid).unwrap_or(0);
         if let Some((_, slot)) = track.layers.get_mut(layer) {
-            *slot = Some(sfu::SenderReport {
-                sender_time,
-                rtp_time: report.timestamp,
-            });
+            *slot = Some(sfu::SenderReport { sender_time, rtp_time: report.timestamp });
         }
     }
 
     pub(crate) fn server_bandwidth_changed(&mut self, handle: Handle, room: Handle, bitrate: u64) {
         if let Some(entry) = self.rooms.rooms.get_mut(&room) {
-            entry
-                .sfu
-                .set_bandwidth(self.now, PeerId(handle), Some(bitrate));
+            entry.sfu.set_bandwidth(self.now, PeerId(handle), Some(bitrate));
         }
         self.room_events(room);
     }
@@ -701,10 +544,7 @@ fn deliver(
     };
     let extensions = match forward.origin {
         Origin::Live => extensions.clone(),
-        _ => Extensions {
-            audio_level: forward.audio_level,
-            ..Extensions::default()
-        },
+        _ => Extensions { audio_level: forward.audio_level, ..Extensions::default() },
     };
     let packet = OutgoingPacket {
         key: forward.track.0,
@@ -741,16 +581,9 @@ fn sfu_codec(codec: peer::Codec) -> sfu::Codec {
 }
 
 fn peer_codec(codec: sfu::Codec) -> Option<peer::Codec> {
-    let all = [
-        peer::Codec::Opus,
-        peer::Codec::Red,
-        peer::Codec::Vp8,
-        peer::Codec::H264,
-        peer::Codec::Vp9,
-        peer::Codec::Av1,
-    ];
-    all.into_iter()
-        .find(|candidate| sfu_codec(*candidate) == codec)
+    let all =
+        [peer::Codec::Opus, peer::Codec::Red, peer::Codec::Vp8, peer::Codec::H264, peer::Codec::Vp9, peer::Codec::Av1];
+    all.into_iter().find(|candidate| sfu_codec(*candidate) == codec)
 }
 
 /// A random number from the system.
@@ -761,7 +594,5 @@ pub(crate) fn random() -> u64 {
 /// Random letters and digits, as ICE credentials are made of.
 pub(crate) fn random_text(length: usize) -> String {
     const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    (0..length)
-        .map(|_| char::from(ALPHABET[(random() % 62) as usize]))
-        .collect()
+    (0..length).map(|_| char::from(ALPHABET[(random() % 62) as usize])).collect()
 }

@@ -24,10 +24,7 @@ pub(crate) struct ReceiveBuffers {
 
 impl ReceiveBuffers {
     pub(crate) fn new() -> Self {
-        Self {
-            memory: vec![vec![0; RECEIVE_BUFFER]; BATCH_SIZE],
-            meta: vec![RecvMeta::default(); BATCH_SIZE],
-        }
+        Self { memory: vec![vec![0; RECEIVE_BUFFER]; BATCH_SIZE], meta: vec![RecvMeta::default(); BATCH_SIZE] }
     }
 }
 
@@ -51,14 +48,7 @@ impl UdpPort {
         // The kernel caps these silently or not at all; media works with less, only bursts suffer.
         let _ = state.set_send_buffer_size((&socket).into(), SOCKET_BUFFER);
         let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER);
-        Ok(Self {
-            socket,
-            state,
-            local,
-            batch: Vec::new(),
-            batch_to: None,
-            dropped: 0,
-        })
+        Ok(Self { socket, state, local, batch: Vec::new(), batch_to: None, dropped: 0 })
     }
 
     pub(crate) fn local(&self) -> SocketAddr {
@@ -71,25 +61,14 @@ impl UdpPort {
         buffers: &mut ReceiveBuffers,
         mut each: impl FnMut(SocketAddr, SocketAddr, &[u8]),
     ) -> bool {
-        let mut slices: Vec<IoSliceMut<'_>> = buffers
-            .memory
-            .iter_mut()
-            .map(|memory| IoSliceMut::new(memory))
-            .collect();
-        let count = match self
-            .state
-            .recv((&self.socket).into(), &mut slices, &mut buffers.meta)
-        {
+        let mut slices: Vec<IoSliceMut<'_>> = buffers.memory.iter_mut().map(|memory| IoSliceMut::new(memory)).collect();
+        let count = match self.state.recv((&self.socket).into(), &mut slices, &mut buffers.meta) {
             Ok(count) => count,
             // An unreachable destination reported back (ICMP) is that peer's affair: its ICE times out.
             Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
         };
         for (meta, memory) in buffers.meta.iter().zip(&buffers.memory).take(count) {
-            let ip = if self.local.ip().is_unspecified() {
-                meta.dst_ip
-            } else {
-                None
-            };
+            let ip = if self.local.ip().is_unspecified() { meta.dst_ip } else { None };
             let destination = SocketAddr::new(ip.unwrap_or(self.local.ip()), self.local.port());
             let received = memory.get(..meta.len).unwrap_or_default();
             for datagram in received.chunks(meta.stride.max(1)) {
@@ -129,11 +108,7 @@ impl UdpPort {
             segment_size: (self.batch.len() > size).then_some(size),
             src_ip: self.local.ip().is_unspecified().then_some(source),
         };
-        if self
-            .state
-            .try_send((&self.socket).into(), &transmit)
-            .is_err()
-        {
+        if self.state.try_send((&self.socket).into(), &transmit).is_err() {
             // Full buffers and unreachable destinations are losses like any other: retransmission and ICE see to them.
             self.dropped += 1;
         }
@@ -154,14 +129,7 @@ pub(crate) struct TcpConnection {
 
 impl TcpConnection {
     pub(crate) fn new(stream: TcpStream, remote: SocketAddr, local: SocketAddr) -> Self {
-        Self {
-            stream,
-            remote,
-            local,
-            peer: None,
-            input: Vec::new(),
-            output: VecDeque::new(),
-        }
+        Self { stream, remote, local, peer: None, input: Vec::new(), output: VecDeque::new() }
     }
 
     /// Every whole datagram that has arrived.
@@ -173,18 +141,14 @@ impl TcpConnection {
         loop {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => self
-                    .input
-                    .extend_from_slice(chunk.get(..count).unwrap_or_default()),
+                Ok(count) => self.input.extend_from_slice(chunk.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
             let mut rest = self.input.as_slice();
             while let Some((prefix, behind)) = rest.split_first_chunk::<LENGTH_PREFIX>() {
-                let Some((datagram, behind)) =
-                    behind.split_at_checked(usize::from(u16::from_be_bytes(*prefix)))
-                else {
+                let Some((datagram, behind)) = behind.split_at_checked(usize::from(u16::from_be_bytes(*prefix))) else {
                     break;
                 };
                 each(datagram);

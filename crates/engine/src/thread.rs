@@ -27,42 +27,27 @@ pub(crate) fn start(
     let poll = Poll::new()?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
     let (sender, receiver) = unbounded();
-    let commander = Commander {
-        sender,
-        waker,
-        woken: Arc::new(AtomicBool::new(false)),
-    };
+    let commander = Commander { sender, waker, woken: Arc::new(AtomicBool::new(false)) };
     let registry = poll.registry().try_clone()?;
     let mut world = World::new(registry, Arc::clone(&events), counters, commander.clone());
     let woken = Arc::clone(&commander.woken);
-    let thread = std::thread::Builder::new()
-        .name(format!("greenroom-{name}"))
-        .spawn(move || {
-            let outcome = catch_unwind(AssertUnwindSafe(|| {
-                run(poll, &mut world, &receiver, &woken)
-            }));
-            let message = match outcome {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => error.to_string(),
-                Err(panic) => panic_message(&*panic),
-            };
-            events.push(Event::EngineFailed { room: 0, message });
-        })?;
+    let thread = std::thread::Builder::new().name(format!("greenroom-{name}")).spawn(move || {
+        let outcome = catch_unwind(AssertUnwindSafe(|| run(poll, &mut world, &receiver, &woken)));
+        let message = match outcome {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic_message(&*panic),
+        };
+        events.push(Event::EngineFailed { room: 0, message });
+    })?;
     Ok((commander, thread))
 }
 
-fn run(
-    mut poll: Poll,
-    world: &mut World,
-    commands: &Receiver<Command>,
-    woken: &AtomicBool,
-) -> io::Result<()> {
+fn run(mut poll: Poll, world: &mut World, commands: &Receiver<Command>, woken: &AtomicBool) -> io::Result<()> {
     let mut ready = Events::with_capacity(1024);
     while !world.is_stopped() {
         let timeout = if commands.is_empty() && !world.has_unread_sockets() {
-            world
-                .deadline()
-                .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+            world.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
         } else {
             Some(Duration::ZERO)
         };

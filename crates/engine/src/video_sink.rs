@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use greenroom_media::video::{
-    BufferPool, ConvertOptions, Picture, PictureMut, PooledBuffer, VideoError, VideoFormat,
-    convert, packed_len,
+    BufferPool, ConvertOptions, Picture, PictureMut, PooledBuffer, VideoError, VideoFormat, convert, packed_len,
 };
 
 use crate::events::{Event, EventQueue, Handle, lock};
@@ -54,26 +53,10 @@ struct Ring {
 
 impl VideoSink {
     /// An empty ring of `capacity` frames (0 = 8). Without a format, frames come as they were decoded.
-    pub fn new(
-        handle: Handle,
-        format: Option<VideoFormat>,
-        capacity: usize,
-        events: Arc<EventQueue>,
-    ) -> Self {
-        let capacity = if capacity == 0 {
-            DEFAULT_CAPACITY
-        } else {
-            capacity
-        };
+    pub fn new(handle: Handle, format: Option<VideoFormat>, capacity: usize, events: Arc<EventQueue>) -> Self {
+        let capacity = if capacity == 0 { DEFAULT_CAPACITY } else { capacity };
         let pool = BufferPool::new(SPARE_BUFFERS);
-        Self {
-            handle,
-            format,
-            capacity,
-            events,
-            pool,
-            ring: Mutex::default(),
-        }
+        Self { handle, format, capacity, events, pool, ring: Mutex::default() }
     }
 
     /// The oldest frame. None: [`Event::Readable`] or [`Event::Ended`] follows.
@@ -118,25 +101,14 @@ impl VideoSink {
             ring.frames.pop_front();
             ring.dropped += 1;
         }
-        ring.frames.push_back(VideoSinkFrame {
-            format,
-            width,
-            height,
-            data,
-            timestamp_us,
-            rotation,
-        });
+        ring.frames.push_back(VideoSinkFrame { format, width, height, data, timestamp_us, rotation });
         if ring.reader_waits {
             ring.reader_waits = false;
             self.events.push(Event::Readable { sink: self.handle });
         }
     }
 
-    fn converted(
-        &self,
-        picture: &Picture<'_>,
-        format: VideoFormat,
-    ) -> Result<PooledBuffer, VideoError> {
+    fn converted(&self, picture: &Picture<'_>, format: VideoFormat) -> Result<PooledBuffer, VideoError> {
         let (width, height) = (picture.width(), picture.height());
         let mut data = self.pool.take(packed_len(format, width, height)?);
         let mut target = PictureMut::packed(format, width, height, &mut data)?;

@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use greenroom_media::video::{
-    BufferPool, ConvertOptions, Picture, PictureMut, PooledBuffer, VideoError, VideoFormat,
-    convert, packed_len,
+    BufferPool, ConvertOptions, Picture, PictureMut, PooledBuffer, VideoError, VideoFormat, convert, packed_len,
 };
 
 use crate::events::lock;
@@ -63,11 +62,7 @@ struct State {
 
 impl std::fmt::Debug for VideoSource {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("VideoSource")
-            .field("width", &self.width)
-            .field("height", &self.height)
-            .finish()
+        formatter.debug_struct("VideoSource").field("width", &self.width).field("height", &self.height).finish()
     }
 }
 
@@ -75,14 +70,7 @@ impl VideoSource {
     /// A source that is announced with this size; frames may have another.
     pub fn new(width: u32, height: u32, is_screencast: bool) -> Self {
         let pool = BufferPool::new(POOLED_PICTURES);
-        Self {
-            width,
-            height,
-            is_screencast,
-            opened: Instant::now(),
-            pool,
-            state: Mutex::default(),
-        }
+        Self { width, height, is_screencast, opened: Instant::now(), pool, state: Mutex::default() }
     }
 
     /// Announced width in pixels.
@@ -113,9 +101,7 @@ impl VideoSource {
         rotation: u16,
     ) -> Result<(), VideoError> {
         let source = Picture::packed(format, width, height, data)?;
-        let mut buffer = self
-            .pool
-            .take(packed_len(VideoFormat::I420, width, height)?);
+        let mut buffer = self.pool.take(packed_len(VideoFormat::I420, width, height)?);
         let mut target = PictureMut::packed(VideoFormat::I420, width, height, &mut buffer)?;
         convert(&source, &mut target, ConvertOptions::default())?;
         let captured = Instant::now();
@@ -123,14 +109,7 @@ impl VideoSource {
             0 => i64::try_from((captured - self.opened).as_micros()).unwrap_or(i64::MAX),
             given => given,
         };
-        let frame = Arc::new(CapturedFrame {
-            width,
-            height,
-            data: buffer,
-            timestamp_us,
-            rotation,
-            captured,
-        });
+        let frame = Arc::new(CapturedFrame { width, height, data: buffer, timestamp_us, rotation, captured });
         let mut state = lock(&self.state);
         if !state.closed {
             for (_, taker) in &state.takers {
@@ -164,10 +143,7 @@ impl VideoSource {
     /// The newest picture, if it was captured at least `age` ago.
     pub(crate) fn still(&self, now: Instant, age: Duration) -> Option<Arc<CapturedFrame>> {
         let state = lock(&self.state);
-        state
-            .newest
-            .clone()
-            .filter(|frame| now.saturating_duration_since(frame.captured) >= age)
+        state.newest.clone().filter(|frame| now.saturating_duration_since(frame.captured) >= age)
     }
 }
 

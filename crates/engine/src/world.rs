@@ -120,15 +120,10 @@ impl World {
     /// When the loop has to run again although nothing comes in.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let peers = self.timers.first().map(|(at, _)| *at);
-        [
-            peers,
-            self.media.deadline(&self.receivers),
-            self.rooms.deadline(),
-            self.receivers.deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        [peers, self.media.deadline(&self.receivers), self.rooms.deadline(), self.receivers.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Run `work` for a room or peer. If it panics, that room or peer ends, and nothing else.
@@ -142,10 +137,7 @@ impl World {
     /// End the room or peer because of a fault of ours.
     pub(crate) fn fail(&mut self, scope: Handle, message: String) {
         tracing::error!(scope, message, "a fault ended a room or peer");
-        self.emit(Event::EngineFailed {
-            room: scope,
-            message,
-        });
+        self.emit(Event::EngineFailed { room: scope, message });
         if self.rooms.contains(scope) {
             self.close_room(scope);
         } else {
@@ -256,27 +248,14 @@ impl World {
             }
         }
         self.sockets.forget(handle, &entry.addresses);
-        for (_, request) in entry
-            .waiting_data
-            .into_values()
-            .flatten()
-            .filter(|(_, request)| *request != 0)
-        {
-            self.emit(Event::DataSent {
-                peer: handle,
-                request,
-                error: "the connection has ended".into(),
-            });
+        for (_, request) in entry.waiting_data.into_values().flatten().filter(|(_, request)| *request != 0) {
+            self.emit(Event::DataSent { peer: handle, request, error: "the connection has ended".into() });
         }
         match entry.side {
             Side::Server(side) => self.server_peer_ended(handle, &side),
             Side::Client(side) => self.client_peer_ended(handle, side),
         }
-        self.emit(Event::PeerState {
-            peer: handle,
-            state,
-            detail,
-        });
+        self.emit(Event::PeerState { peer: handle, state, detail });
     }
 
     /// Have the peer driven in this turn of the loop.
@@ -295,9 +274,7 @@ impl World {
             match entry.peer.poll(self.now) {
                 Output::Transmit(transmit) => {
                     self.counters.packets_out.fetch_add(1, Ordering::Relaxed);
-                    self.counters
-                        .bytes_out
-                        .fetch_add(transmit.data.len() as u64, Ordering::Relaxed);
+                    self.counters.bytes_out.fetch_add(transmit.data.len() as u64, Ordering::Relaxed);
                     self.sockets.send(handle, &transmit);
                 }
                 Output::Event(event) => self.peer_event(handle, event),
@@ -328,10 +305,7 @@ impl World {
             return;
         }
         let detail = match entry.connected {
-            true => format!(
-                "no answer over the network for {} s",
-                ICE_PATIENCE.as_secs()
-            ),
+            true => format!("no answer over the network for {} s", ICE_PATIENCE.as_secs()),
             false => format!(
                 "no connection within {} s: is the other side's UDP port reachable?",
                 CONNECT_PATIENCE.as_secs()
@@ -347,28 +321,15 @@ impl World {
             peer::Event::Connected => self.peer_connected(handle),
             peer::Event::Reconnected => self.set_reachable(handle, true),
             peer::Event::Disconnected => self.set_reachable(handle, false),
-            peer::Event::Closed(CloseReason::Failed(detail)) => {
-                self.end_peer(handle, "failed", detail)
-            }
-            peer::Event::Closed(_) => self.end_peer(
-                handle,
-                "closed",
-                "the other side closed the connection".into(),
-            ),
+            peer::Event::Closed(CloseReason::Failed(detail)) => self.end_peer(handle, "failed", detail),
+            peer::Event::Closed(_) => self.end_peer(handle, "closed", "the other side closed the connection".into()),
             peer::Event::DataOpen { label } => {
-                self.emit(Event::DataOpen {
-                    peer: handle,
-                    label: label.to_string(),
-                });
+                self.emit(Event::DataOpen { peer: handle, label: label.to_string() });
                 self.resume_data(handle, &label);
             }
             peer::Event::DataLow { label } => self.resume_data(handle, &label),
             peer::Event::Data { label, payload, .. } => {
-                self.emit(Event::Data {
-                    peer: handle,
-                    label: label.to_string(),
-                    payload,
-                });
+                self.emit(Event::Data { peer: handle, label: label.to_string(), payload });
             }
             peer::Event::Bandwidth { bitrate } => self.bandwidth_changed(handle, bitrate),
             peer::Event::SenderReport(report) => self.sender_report_arrived(handle, &report),
@@ -382,11 +343,7 @@ impl World {
             entry.connected = true;
             entry.fails_at = None;
         }
-        self.emit(Event::PeerState {
-            peer: handle,
-            state: "connected",
-            detail: String::new(),
-        });
+        self.emit(Event::PeerState { peer: handle, state: "connected", detail: String::new() });
     }
 
     fn set_reachable(&mut self, handle: Handle, reachable: bool) {
@@ -397,16 +354,8 @@ impl World {
             return;
         }
         entry.fails_at = (!reachable).then(|| self.now + ICE_PATIENCE);
-        let state = if reachable {
-            "connected"
-        } else {
-            "disconnected"
-        };
-        self.emit(Event::PeerState {
-            peer: handle,
-            state,
-            detail: String::new(),
-        });
+        let state = if reachable { "connected" } else { "disconnected" };
+        self.emit(Event::PeerState { peer: handle, state, detail: String::new() });
     }
 
     // -- negotiation -------------------------------------------------------------------------------------------------
@@ -421,21 +370,12 @@ impl World {
             Ok(description) => {
                 self.description_made(handle);
                 let sections = sections(&description.sections);
-                self.emit(Event::Answer {
-                    peer: handle,
-                    offer_id,
-                    sdp: description.sdp,
-                    sections,
-                });
+                self.emit(Event::Answer { peer: handle, offer_id, sdp: description.sdp, sections });
                 self.sections_changed(handle, &description.sections);
                 self.offer_answered(handle, description.missing);
             }
             Err(error) => {
-                self.emit(Event::NegotiationFailed {
-                    peer: handle,
-                    offer_id,
-                    message: error.to_string(),
-                });
+                self.emit(Event::NegotiationFailed { peer: handle, offer_id, message: error.to_string() });
             }
         }
     }
@@ -468,19 +408,11 @@ impl World {
             Ok(negotiated) => {
                 entry.offer_outstanding = false;
                 self.description_made(handle);
-                self.emit(Event::Negotiated {
-                    peer: handle,
-                    offer_id,
-                    sections: sections(&negotiated),
-                });
+                self.emit(Event::Negotiated { peer: handle, offer_id, sections: sections(&negotiated) });
                 self.sections_changed(handle, &negotiated);
             }
             Err(error) => {
-                self.emit(Event::NegotiationFailed {
-                    peer: handle,
-                    offer_id,
-                    message: error.to_string(),
-                });
+                self.emit(Event::NegotiationFailed { peer: handle, offer_id, message: error.to_string() });
             }
         }
     }
@@ -506,21 +438,12 @@ impl World {
                 let offer_id = entry.offer_id;
                 self.description_made(handle);
                 let sections = sections(&description.sections);
-                self.emit(Event::Offer {
-                    peer: handle,
-                    offer_id,
-                    sdp: description.sdp,
-                    sections,
-                });
+                self.emit(Event::Offer { peer: handle, offer_id, sdp: description.sdp, sections });
             }
             Ok(None) => {}
             Err(error) => {
                 let offer_id = entry.offer_id;
-                self.emit(Event::NegotiationFailed {
-                    peer: handle,
-                    offer_id,
-                    message: error.to_string(),
-                });
+                self.emit(Event::NegotiationFailed { peer: handle, offer_id, message: error.to_string() });
             }
         }
         self.drain(handle);
@@ -594,11 +517,7 @@ impl World {
 
     fn data_sent(&self, peer: Handle, request: u64, error: &str) {
         if request != 0 {
-            self.emit(Event::DataSent {
-                peer,
-                request,
-                error: error.to_owned(),
-            });
+            self.emit(Event::DataSent { peer, request, error: error.to_owned() });
         }
     }
 }
@@ -627,11 +546,7 @@ impl PeerEntry {
 }
 
 fn sections(sections: &[peer::Section]) -> Vec<Section> {
-    sections
-        .iter()
-        .filter(|section| !section.stopped)
-        .map(Section::from)
-        .collect()
+    sections.iter().filter(|section| !section.stopped).map(Section::from).collect()
 }
 
 impl From<&peer::Section> for Section {
@@ -644,11 +559,7 @@ impl From<&peer::Section> for Section {
             track_id: section.track_id.clone().unwrap_or_default(),
             rids: section.rids.iter().map(ToString::to_string).collect(),
             sending: section.sending.unwrap_or(0),
-            codecs: section
-                .codecs
-                .iter()
-                .map(|codec| mime(*codec).to_owned())
-                .collect(),
+            codecs: section.codecs.iter().map(|codec| mime(*codec).to_owned()).collect(),
         }
     }
 }
