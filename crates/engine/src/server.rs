@@ -193,8 +193,8 @@ impl World {
         };
         let tracks = &rooms.tracks;
         room.sfu.handle_timeout(now, &mut |forward| {
-            let color_space = tracks.get(&forward.track.0).and_then(|track| track.color_space.clone());
-            deliver(peers, dirty, now, &forward, &Extensions { color_space, ..Extensions::default() });
+            let color_space = tracks.get(&forward.track.0).and_then(|track| track.color_space.as_ref());
+            deliver(peers, dirty, now, &forward, &Extensions::default(), color_space);
         });
         if room.quality_at <= now {
             room.quality_at = now + QUALITY_INTERVAL;
@@ -460,12 +460,11 @@ impl World {
             return;
         };
         let room_handle = track.room;
-        let mut extensions = packet.extensions;
+        let extensions = packet.extensions;
         if extensions.color_space.is_some() {
             track.color_space.clone_from(&extensions.color_space);
-        } else if packet.marker {
-            extensions.color_space.clone_from(&track.color_space);
         }
+        let color_space = track.color_space.clone();
         let incoming = sfu::Packet {
             ssrc: packet.ssrc,
             seq: packet.seq,
@@ -476,7 +475,7 @@ impl World {
             audio_level: extensions.audio_level,
             sender_report: track.layers.get(layer).and_then(|(_, report)| *report),
         };
-        let mut each = |forward: Forward<'_>| deliver(peers, dirty, now, &forward, &extensions);
+        let mut each = |forward: Forward<'_>| deliver(peers, dirty, now, &forward, &extensions, color_space.as_ref());
         room.sfu.handle_packet(now, TrackId(track_handle), layer, &incoming, &mut each);
         self.room_events(room_handle);
     }
@@ -535,6 +534,7 @@ fn deliver(
     now: Instant,
     forward: &Forward<'_>,
     extensions: &Extensions,
+    color_space: Option<&Arc<[u8]>>,
 ) {
     let Some(entry) = peers.get_mut(&forward.subscriber.0) else {
         return;
