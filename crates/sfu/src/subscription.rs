@@ -171,7 +171,7 @@ impl Subscription {
     #[inline]
     pub(crate) fn accept(&mut self, now: Micros, arrival: &Arrival<'_>) -> Option<Stamp> {
         if arrival.late {
-            return self.accept_late(arrival);
+            return self.accept_late(now, arrival);
         }
         if arrival.source.timeline != self.source.timeline {
             self.rebase(now, arrival);
@@ -195,17 +195,7 @@ impl Subscription {
         let offsets = self.mapping.offsets();
         self.mapping.keep(arrival.seq);
         let stamp = self.stamp(arrival, offsets);
-        self.next_seq = stamp.seq + 1;
-        if let Some(ids) = stamp.vp8 {
-            self.ids = Some(ids);
-        }
-        self.last = Some(Last {
-            ticks: arrival.ticks.wrapping_sub(self.tick_offset),
-            capture: arrival.capture,
-            sent: now,
-            codec: arrival.codec,
-            origin: Some((arrival.layer, self.source, arrival.ticks)),
-        });
+        self.note(now, arrival, &stamp);
         Some(stamp)
     }
 
@@ -229,7 +219,7 @@ impl Subscription {
         })
     }
 
-    fn accept_late(&self, arrival: &Arrival<'_>) -> Option<Stamp> {
+    fn accept_late(&mut self, now: Micros, arrival: &Arrival<'_>) -> Option<Stamp> {
         if arrival.source.timeline != self.source.timeline {
             return None;
         }
@@ -246,7 +236,27 @@ impl Subscription {
             stamp.filler = true;
             stamp.vp8 = None;
         }
+        // Everything after it was dropped: it is the newest that was sent.
+        if stamp.seq >= self.next_seq {
+            self.note(now, arrival, &stamp);
+        }
         Some(stamp)
+    }
+
+    /// Remembers the newest packet sent, for what follows it.
+    #[inline]
+    fn note(&mut self, now: Micros, arrival: &Arrival<'_>, stamp: &Stamp) {
+        self.next_seq = stamp.seq + 1;
+        if let Some(ids) = stamp.vp8 {
+            self.ids = Some(ids);
+        }
+        self.last = Some(Last {
+            ticks: arrival.ticks.wrapping_sub(self.tick_offset),
+            capture: arrival.capture,
+            sent: now,
+            codec: arrival.codec,
+            origin: Some((arrival.layer, self.source, arrival.ticks)),
+        });
     }
 
     fn stamp(&self, arrival: &Arrival<'_>, offsets: Offsets) -> Stamp {
