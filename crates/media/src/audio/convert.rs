@@ -22,12 +22,7 @@ impl AudioConverter {
     /// A rate or channel count outside of what is accepted.
     pub fn new(out_rate: u32, out_channels: usize, quality: Quality) -> Result<Self, AudioError> {
         check_format(out_rate, out_channels)?;
-        Ok(Self {
-            out_rate,
-            out_channels,
-            quality,
-            stage: None,
-        })
+        Ok(Self { out_rate, out_channels, quality, stage: None })
     }
 
     /// Output rate in Hz.
@@ -55,9 +50,7 @@ impl AudioConverter {
         in_channels: usize,
         out: &mut Vec<i16>,
     ) -> Result<(), AudioError> {
-        let fits = |stage: &Stage| {
-            stage.in_channels == in_channels && stage.resampler.in_rate() == in_rate
-        };
+        let fits = |stage: &Stage| stage.in_channels == in_channels && stage.resampler.in_rate() == in_rate;
         if !self.stage.as_ref().is_some_and(fits) {
             check_format(in_rate, in_channels)?;
             self.switch(input, in_rate, in_channels, out)?;
@@ -79,15 +72,10 @@ impl AudioConverter {
     ) -> Result<(), AudioError> {
         let inner = in_channels.min(self.out_channels);
         let resampler = match &self.stage {
-            Some(stage) if stage.resampler.in_rate() == in_rate => {
-                stage.resampler.with_channels(inner)
-            }
+            Some(stage) if stage.resampler.in_rate() == in_rate => stage.resampler.with_channels(inner),
             _ => Resampler::new(in_rate, self.out_rate, inner, self.quality)?,
         };
-        let mut next = Stage {
-            in_channels,
-            resampler,
-        };
+        let mut next = Stage { in_channels, resampler };
         if let Some(mut previous) = self.stage.take() {
             previous.finish(Resampler::flush_held, self.out_channels, out);
             next.begin_held(input);
@@ -131,12 +119,7 @@ impl Stage {
     }
 
     /// Ends the resampler's stream in one of its ways.
-    fn finish(
-        &mut self,
-        flush: fn(&mut Resampler, &mut Vec<i16>),
-        out_channels: usize,
-        out: &mut Vec<i16>,
-    ) {
+    fn finish(&mut self, flush: fn(&mut Resampler, &mut Vec<i16>), out_channels: usize, out: &mut Vec<i16>) {
         let inner = self.resampler.channels();
         if inner == out_channels {
             return flush(&mut self.resampler, out);

@@ -43,22 +43,14 @@ impl Kernel {
         let cutoff = (design.pass + design.stop) / 2.0 * scale;
         let window = Window::new(design.attenuation, taps as f64 / 2.0);
         let interpolated = up > MAX_EXACT_PHASES;
-        let (divisions, row_count) = if interpolated {
-            (INTERPOLATED_PHASES, INTERPOLATED_PHASES + 1)
-        } else {
-            (up, up)
-        };
+        let (divisions, row_count) =
+            if interpolated { (INTERPOLATED_PHASES, INTERPOLATED_PHASES + 1) } else { (up, up) };
         let mut rows = Vec::with_capacity(taps * row_count as usize);
         for row in 0..row_count {
             let fraction = f64::from(row) / f64::from(divisions);
             push_row(&mut rows, taps, fraction, cutoff, &window);
         }
-        Self {
-            taps,
-            phases: up,
-            rows,
-            interpolated,
-        }
+        Self { taps, phases: up, rows, interpolated }
     }
 
     /// Input samples that go into one output sample.
@@ -102,11 +94,7 @@ fn push_row(rows: &mut Vec<f32>, taps: usize, fraction: f64, cutoff: f64, window
 }
 
 fn sinc(x: f64) -> f64 {
-    if x == 0.0 {
-        1.0
-    } else {
-        (PI * x).sin() / (PI * x)
-    }
+    if x == 0.0 { 1.0 } else { (PI * x).sin() / (PI * x) }
 }
 
 struct Window {
@@ -118,11 +106,7 @@ struct Window {
 impl Window {
     fn new(attenuation: f64, half_width: f64) -> Self {
         let beta = 0.1102 * (attenuation - 8.7);
-        Self {
-            beta,
-            half_width,
-            peak: bessel_i0(beta),
-        }
+        Self { beta, half_width, peak: bessel_i0(beta) }
     }
 
     fn at(&self, offset: f64) -> f64 {

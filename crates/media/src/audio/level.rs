@@ -9,10 +9,7 @@ pub fn level_dbfs(samples: &[i16]) -> f32 {
     if samples.is_empty() {
         return SILENCE_DBFS;
     }
-    let energy: u64 = samples
-        .iter()
-        .map(|&sample| u64::from(sample.unsigned_abs()).pow(2))
-        .sum();
+    let energy: u64 = samples.iter().map(|&sample| u64::from(sample.unsigned_abs()).pow(2)).sum();
     let mean = energy as f64 / samples.len() as f64;
     to_dbfs(mean.sqrt())
 }
@@ -20,11 +17,7 @@ pub fn level_dbfs(samples: &[i16]) -> f32 {
 /// The largest sample relative to full scale, in dB; [`SILENCE_DBFS`] for silence and for no samples.
 #[must_use]
 pub fn peak_dbfs(samples: &[i16]) -> f32 {
-    let peak = samples
-        .iter()
-        .map(|sample| sample.unsigned_abs())
-        .max()
-        .unwrap_or(0);
+    let peak = samples.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0);
     to_dbfs(f64::from(peak))
 }
 

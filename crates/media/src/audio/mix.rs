@@ -20,10 +20,7 @@ pub fn mix_into(sum: &mut [i32], input: &[i16]) {
 
 /// Appends `sum`, clipped to 16 bits.
 pub fn saturate_into(sum: &[i32], out: &mut Vec<i16>) {
-    out.extend(
-        sum.iter()
-            .map(|&sum| sum.clamp(i16::MIN.into(), i16::MAX.into()) as i16),
-    );
+    out.extend(sum.iter().map(|&sum| sum.clamp(i16::MIN.into(), i16::MAX.into()) as i16));
 }
 
 /// Multiplies samples by `gain`, rounded to nearest and clipped. A gain that is not a number silences them.

@@ -1,8 +1,7 @@
 //! Echo cancellation, noise suppression, gain control and a high-pass filter, by the `sonora` crate.
 
 use sonora::config::{
-    AdaptiveDigital, EchoCanceller, GainController2, HighPassFilter, MaxProcessingRate,
-    NoiseSuppression,
+    AdaptiveDigital, EchoCanceller, GainController2, HighPassFilter, MaxProcessingRate, NoiseSuppression,
 };
 use sonora::{AudioProcessing, Config, StreamConfig};
 
@@ -47,32 +46,21 @@ impl AudioProcessor {
             adaptive_digital: Some(AdaptiveDigital::default()),
             ..GainController2::default()
         });
-        Self {
-            inner: AudioProcessing::builder().config(config).build(),
-            scratch: Vec::new(),
-        }
+        Self { inner: AudioProcessing::builder().config(config).build(), scratch: Vec::new() }
     }
 
     /// Processes the near end, what the microphone heard, in place.
     ///
     /// # Errors
     /// A format that cannot be processed, or a length that is not a multiple of 10 ms. Nothing has changed then.
-    pub fn process(
-        &mut self,
-        samples: &mut [i16],
-        sample_rate: u32,
-        channels: usize,
-    ) -> Result<(), AudioError> {
+    pub fn process(&mut self, samples: &mut [i16], sample_rate: u32, channels: usize) -> Result<(), AudioError> {
         let (format, length) = check_blocks(samples.len(), sample_rate, channels)?;
         for block in samples.chunks_exact_mut(length) {
             self.scratch.clear();
             self.scratch.extend_from_slice(block);
             self.inner
                 .process_capture_i16_with_config(&self.scratch, &format, &format, block)
-                .map_err(|_| AudioError::Processing {
-                    sample_rate,
-                    channels,
-                })?;
+                .map_err(|_| AudioError::Processing { sample_rate, channels })?;
         }
         Ok(())
     }
@@ -81,21 +69,13 @@ impl AudioProcessor {
     ///
     /// # Errors
     /// As for [`process`](Self::process).
-    pub fn process_reverse(
-        &mut self,
-        samples: &[i16],
-        sample_rate: u32,
-        channels: usize,
-    ) -> Result<(), AudioError> {
+    pub fn process_reverse(&mut self, samples: &[i16], sample_rate: u32, channels: usize) -> Result<(), AudioError> {
         let (format, length) = check_blocks(samples.len(), sample_rate, channels)?;
         self.scratch.resize(length, 0);
         for block in samples.chunks_exact(length) {
             self.inner
                 .process_render_i16_with_config(block, &format, &format, &mut self.scratch)
-                .map_err(|_| AudioError::Processing {
-                    sample_rate,
-                    channels,
-                })?;
+                .map_err(|_| AudioError::Processing { sample_rate, channels })?;
         }
         Ok(())
     }
@@ -104,9 +84,7 @@ impl AudioProcessor {
     /// milliseconds. Capped at 500.
     pub fn set_delay_ms(&mut self, delay: u32) {
         // The only error is that a delay was capped, which cannot happen any more.
-        let _ = self
-            .inner
-            .set_stream_delay_ms(delay.min(MAX_DELAY_MS) as i32);
+        let _ = self.inner.set_stream_delay_ms(delay.min(MAX_DELAY_MS) as i32);
     }
 }
 
@@ -117,19 +95,9 @@ impl std::fmt::Debug for AudioProcessor {
 }
 
 /// The stream's format and the samples in 10 ms of it.
-fn check_blocks(
-    length: usize,
-    sample_rate: u32,
-    channels: usize,
-) -> Result<(StreamConfig, usize), AudioError> {
-    if !RATES.contains(&sample_rate)
-        || !sample_rate.is_multiple_of(100)
-        || !(1..=MAX_CHANNELS).contains(&channels)
-    {
-        return Err(AudioError::Processing {
-            sample_rate,
-            channels,
-        });
+fn check_blocks(length: usize, sample_rate: u32, channels: usize) -> Result<(StreamConfig, usize), AudioError> {
+    if !RATES.contains(&sample_rate) || !sample_rate.is_multiple_of(100) || !(1..=MAX_CHANNELS).contains(&channels) {
+        return Err(AudioError::Processing { sample_rate, channels });
     }
     let block = sample_rate as usize / 100 * channels;
     if !length.is_multiple_of(block) {

@@ -13,11 +13,7 @@ pub fn remix(input: &[i16], in_channels: usize, out_channels: usize, out: &mut V
         (a, b) if a == b => out.extend_from_slice(&input[..frames.len() * in_channels]),
         (1, 2) => out.extend(input.iter().flat_map(|&sample| [sample, sample])),
         (2, 1) => out.extend(
-            input
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .map(|&[left, right]| average(i32::from(left) + i32::from(right), 2)),
+            input.as_chunks::<2>().0.iter().map(|&[left, right]| average(i32::from(left) + i32::from(right), 2)),
         ),
         (a, b) if a < b => {
             out.extend(frames.flat_map(|frame| frame.iter().copied().cycle().take(out_channels)));

@@ -32,11 +32,7 @@ impl Quality {
             Self::High => (0.4565, 0.5, 100.0),
             Self::VeryHigh => (0.47, 0.5, 120.0),
         };
-        Design {
-            pass,
-            stop,
-            attenuation,
-        }
+        Design { pass, stop, attenuation }
     }
 }
 
@@ -68,12 +64,7 @@ pub struct Resampler {
 impl Resampler {
     /// # Errors
     /// A rate or channel count outside of what is accepted.
-    pub fn new(
-        in_rate: u32,
-        out_rate: u32,
-        channels: usize,
-        quality: Quality,
-    ) -> Result<Self, AudioError> {
+    pub fn new(in_rate: u32, out_rate: u32, channels: usize, quality: Quality) -> Result<Self, AudioError> {
         check_format(in_rate, channels)?;
         check_format(out_rate, channels)?;
         let divisor = greatest_common_divisor(in_rate, out_rate);
@@ -96,11 +87,7 @@ impl Resampler {
 
     /// A resampler between the same rates for another number of channels, which has seen nothing yet.
     pub(super) fn with_channels(&self, channels: usize) -> Self {
-        let mut other = Self {
-            kernel: self.kernel.clone(),
-            planes: vec![Vec::new(); channels],
-            ..*self
-        };
+        let mut other = Self { kernel: self.kernel.clone(), planes: vec![Vec::new(); channels], ..*self };
         other.reset();
         other
     }
@@ -143,13 +130,7 @@ impl Resampler {
         self.taken += (whole / channels) as u64;
         for (channel, plane) in self.planes.iter_mut().enumerate() {
             let first = (channel + channels - self.cursor) % channels;
-            plane.extend(
-                input
-                    .iter()
-                    .skip(first)
-                    .step_by(channels)
-                    .map(|&sample| f32::from(sample)),
-            );
+            plane.extend(input.iter().skip(first).step_by(channels).map(|&sample| f32::from(sample)));
         }
         self.cursor = whole % channels;
         if self.taken != frames_before {
@@ -188,10 +169,7 @@ impl Resampler {
 
     /// Forgets everything pushed so far.
     pub fn reset(&mut self) {
-        let history = self
-            .kernel
-            .as_ref()
-            .map_or(0, |kernel| kernel.taps() / 2 - 1);
+        let history = self.kernel.as_ref().map_or(0, |kernel| kernel.taps() / 2 - 1);
         for plane in &mut self.planes {
             plane.clear();
             plane.resize(history, 0.0);
@@ -211,9 +189,7 @@ impl Resampler {
         let taps = self.kernel.as_ref().map_or(1, |kernel| kernel.taps());
         let starts = (stored + 1).saturating_sub(self.next.index + taps) as u64;
         let reach = (starts * u64::from(self.up)).saturating_sub(u64::from(self.next.phase));
-        let count = reach
-            .div_ceil(u64::from(self.down))
-            .min(total.saturating_sub(self.given)) as usize;
+        let count = reach.div_ceil(u64::from(self.down)).min(total.saturating_sub(self.given)) as usize;
 
         let base = out.len();
         out.resize(base + count * channels, 0);
@@ -283,9 +259,5 @@ fn to_i16(sample: f32) -> i16 {
 }
 
 fn greatest_common_divisor(a: u32, b: u32) -> u32 {
-    if b == 0 {
-        a
-    } else {
-        greatest_common_divisor(b, a % b)
-    }
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }

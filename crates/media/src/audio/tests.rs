@@ -2,22 +2,12 @@ use std::f64::consts::TAU;
 
 use super::*;
 
-const RATES: [u32; 8] = [
-    8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000,
-];
-const QUALITIES: [Quality; 5] = [
-    Quality::Quick,
-    Quality::Low,
-    Quality::Medium,
-    Quality::High,
-    Quality::VeryHigh,
-];
+const RATES: [u32; 8] = [8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
+const QUALITIES: [Quality; 5] = [Quality::Quick, Quality::Low, Quality::Medium, Quality::High, Quality::VeryHigh];
 
 fn sine(frequency: f64, rate: u32, frames: usize, amplitude: f64) -> Vec<i16> {
     let step = TAU * frequency / f64::from(rate);
-    (0..frames)
-        .map(|n| (amplitude * (step * n as f64).sin()).round() as i16)
-        .collect()
+    (0..frames).map(|n| (amplitude * (step * n as f64).sin()).round() as i16).collect()
 }
 
 /// Repeatable samples that use the whole range.
@@ -54,9 +44,7 @@ fn snr(out: &[i16], frequency: f64, rate: u32, amplitude: f64) -> f64 {
 }
 
 fn pairs() -> impl Iterator<Item = (u32, u32)> {
-    RATES
-        .into_iter()
-        .flat_map(|from| RATES.into_iter().map(move |to| (from, to)))
+    RATES.into_iter().flat_map(|from| RATES.into_iter().map(move |to| (from, to)))
 }
 
 #[test]
@@ -68,10 +56,7 @@ fn sines_survive_every_pair_of_rates() {
                 let input = sine(frequency, from, from as usize / 4, 30_000.0);
                 let out = resample(&input, from, to, 1, quality);
                 let db = snr(&out, frequency, to, 30_000.0);
-                assert!(
-                    db > 80.0,
-                    "{quality:?} {from} -> {to}, {frequency} Hz: {db:.1} dB"
-                );
+                assert!(db > 80.0, "{quality:?} {from} -> {to}, {frequency} Hz: {db:.1} dB");
             }
         }
     }
@@ -91,13 +76,7 @@ fn what_the_output_cannot_hold_is_removed() {
             if frequency >= 0.5 * f64::from(from) {
                 continue;
             }
-            let out = resample(
-                &sine(frequency, from, from as usize / 4, 30_000.0),
-                from,
-                to,
-                1,
-                quality,
-            );
+            let out = resample(&sine(frequency, from, from as usize / 4, 30_000.0), from, to, 1, quality);
             let level = level_dbfs(&out[out.len() / 4..out.len() * 3 / 4]);
             assert!(level < limit, "{quality:?} {from} -> {to}: {level:.1} dBFS");
         }
@@ -107,12 +86,7 @@ fn what_the_output_cannot_hold_is_removed() {
 #[test]
 fn chunking_does_not_change_a_bit() {
     for quality in QUALITIES {
-        for (from, to) in [
-            (48_000, 16_000),
-            (44_100, 48_000),
-            (8_000, 44_100),
-            (16_001, 47_999),
-        ] {
+        for (from, to) in [(48_000, 16_000), (44_100, 48_000), (8_000, 44_100), (16_001, 47_999)] {
             for channels in [1, 2, 3] {
                 let input = noise(4_000 * channels);
                 let whole = resample(&input, from, to, channels, quality);
@@ -151,10 +125,7 @@ fn output_lags_by_the_delay_it_tells() {
         let mut out = Vec::new();
         resampler.push(&vec![0; 48_000], &mut out);
         let missing = 48_000 - 3 * out.len();
-        assert!(
-            missing.abs_diff(resampler.delay()) <= 3,
-            "{quality:?} {missing}"
-        );
+        assert!(missing.abs_diff(resampler.delay()) <= 3, "{quality:?} {missing}");
     }
 }
 
@@ -164,9 +135,7 @@ fn an_impulse_stays_where_it_was() {
         let mut input = vec![0; from as usize];
         input[from as usize / 2] = 32_000;
         let out = resample(&input, from, to, 1, Quality::High);
-        let peak = (0..out.len())
-            .max_by_key(|&n| out[n].unsigned_abs())
-            .unwrap();
+        let peak = (0..out.len()).max_by_key(|&n| out[n].unsigned_abs()).unwrap();
         assert_eq!(peak, to as usize / 2, "{from} -> {to}");
     }
 }
@@ -175,11 +144,7 @@ fn an_impulse_stays_where_it_was() {
 fn channels_do_not_leak() {
     let left = sine(440.0, 44_100, 4_410, 20_000.0);
     let right = sine(3_000.0, 44_100, 4_410, 10_000.0);
-    let both: Vec<i16> = left
-        .iter()
-        .zip(&right)
-        .flat_map(|(&l, &r)| [l, r])
-        .collect();
+    let both: Vec<i16> = left.iter().zip(&right).flat_map(|(&l, &r)| [l, r]).collect();
     let out = resample(&both, 44_100, 48_000, 2, Quality::Medium);
     let (l, r): (Vec<i16>, Vec<i16>) = out.as_chunks::<2>().0.iter().map(|&[l, r]| (l, r)).unzip();
     assert_eq!(l, resample(&left, 44_100, 48_000, 1, Quality::Medium));
@@ -189,22 +154,14 @@ fn channels_do_not_leak() {
 #[test]
 fn equal_rates_pass_every_sample() {
     let input = noise(999);
-    assert_eq!(
-        resample(&input, 48_000, 48_000, 3, Quality::VeryHigh),
-        input
-    );
+    assert_eq!(resample(&input, 48_000, 48_000, 3, Quality::VeryHigh), input);
 }
 
 #[test]
 fn full_scale_clips_and_does_not_wrap() {
-    let square: Vec<i16> = (0..4_800)
-        .map(|n| if n / 37 % 2 == 0 { i16::MAX } else { i16::MIN })
-        .collect();
+    let square: Vec<i16> = (0..4_800).map(|n| if n / 37 % 2 == 0 { i16::MAX } else { i16::MIN }).collect();
     let out = resample(&square, 48_000, 44_100, 1, Quality::High);
-    let wrapped = out
-        .windows(2)
-        .filter(|pair| pair[0] == i16::MAX && pair[1] == i16::MIN)
-        .count();
+    let wrapped = out.windows(2).filter(|pair| pair[0] == i16::MAX && pair[1] == i16::MIN).count();
     assert_eq!(wrapped, 0);
     assert!(out.contains(&i16::MAX) && out.contains(&i16::MIN));
 }
@@ -222,13 +179,9 @@ fn memory_stays_bounded() {
 
 #[test]
 fn formats_that_cannot_be_are_refused() {
-    let resampler =
-        |from, to, channels| Resampler::new(from, to, channels, Quality::Medium).unwrap_err();
+    let resampler = |from, to, channels| Resampler::new(from, to, channels, Quality::Medium).unwrap_err();
     assert_eq!(resampler(0, 48_000, 1), AudioError::SampleRate(0));
-    assert_eq!(
-        resampler(48_000, u32::MAX, 1),
-        AudioError::SampleRate(u32::MAX)
-    );
+    assert_eq!(resampler(48_000, u32::MAX, 1), AudioError::SampleRate(u32::MAX));
     assert_eq!(resampler(48_000, 16_000, 0), AudioError::Channels(0));
     assert_eq!(resampler(48_000, 16_000, 256), AudioError::Channels(256));
 }
@@ -241,14 +194,7 @@ fn remix_repeats_and_averages() {
         out
     };
     assert_eq!(made(&[1, -2], 1, 2), [1, 1, -2, -2]);
-    assert_eq!(
-        made(
-            &[1, 3, -3, -4, i16::MAX, i16::MAX, i16::MIN, i16::MIN],
-            2,
-            1
-        ),
-        [2, -3, i16::MAX, i16::MIN]
-    );
+    assert_eq!(made(&[1, 3, -3, -4, i16::MAX, i16::MAX, i16::MIN, i16::MIN], 2, 1), [2, -3, i16::MAX, i16::MIN]);
     assert_eq!(made(&[1, 2, 3, 4], 2, 2), [1, 2, 3, 4]);
     assert_eq!(made(&[1, 2], 2, 5), [1, 2, 1, 2, 1]);
     assert_eq!(made(&[10, 20, 30, 40, 99], 4, 2), [20, 30]);
@@ -260,27 +206,13 @@ fn remix_repeats_and_averages() {
 fn converter_follows_a_changing_input() {
     let mut converter = AudioConverter::new(48_000, 2, Quality::Medium).unwrap();
     let mut out = Vec::new();
-    converter
-        .push(&sine(440.0, 48_000, 4_800, 8_000.0), 48_000, 1, &mut out)
-        .unwrap();
-    converter
-        .push(&sine(440.0, 16_000, 1_600, 8_000.0), 16_000, 1, &mut out)
-        .unwrap();
-    converter
-        .push(&vec![50; 8_820], 44_100, 2, &mut out)
-        .unwrap();
+    converter.push(&sine(440.0, 48_000, 4_800, 8_000.0), 48_000, 1, &mut out).unwrap();
+    converter.push(&sine(440.0, 16_000, 1_600, 8_000.0), 16_000, 1, &mut out).unwrap();
+    converter.push(&vec![50; 8_820], 44_100, 2, &mut out).unwrap();
     converter.flush(&mut out);
     assert_eq!(out.len(), 3 * 4_800 * 2);
-    assert!(
-        out.as_chunks::<2>()
-            .0
-            .iter()
-            .all(|[left, right]| left == right)
-    );
-    assert_eq!(
-        converter.push(&[], 0, 1, &mut out),
-        Err(AudioError::SampleRate(0))
-    );
+    assert!(out.as_chunks::<2>().0.iter().all(|[left, right]| left == right));
+    assert_eq!(converter.push(&[], 0, 1, &mut out), Err(AudioError::SampleRate(0)));
 }
 
 #[test]
@@ -290,19 +222,14 @@ fn a_change_of_format_makes_no_click() {
         // The tone goes on over the seam, where it is at its highest.
         let tone = |rate: u32, from: f64| -> Vec<i16> {
             (0..rate as usize / 10)
-                .map(|n| {
-                    (10_000.0 * (TAU * 205.0 * (from + n as f64 / f64::from(rate))).cos()).round()
-                        as i16
-                })
+                .map(|n| (10_000.0 * (TAU * 205.0 * (from + n as f64 / f64::from(rate))).cos()).round() as i16)
                 .collect()
         };
         let mut stereo = Vec::new();
         remix(&tone(second, 0.1), 1, 2, &mut stereo);
         let mut converter = AudioConverter::new(48_000, 1, Quality::Medium).unwrap();
         let mut out = Vec::new();
-        converter
-            .push(&tone(first, 0.0), first, 1, &mut out)
-            .unwrap();
+        converter.push(&tone(first, 0.0), first, 1, &mut out).unwrap();
         converter.push(&stereo, second, 2, &mut out).unwrap();
         let error = (1_000..8_000)
             .map(|n| (f64::from(out[n]) - 10_000.0 * (TAU * 205.0 * seconds(n)).cos()).abs())
@@ -317,10 +244,7 @@ fn levels_are_relative_to_full_scale() {
     assert!(level_dbfs(&[i16::MIN; 100]).abs() < 1e-6);
     assert!((peak_dbfs(&[0, 16_384, 0]) + 6.02).abs() < 0.01);
     for silence in [&[][..], &[0; 100]] {
-        assert_eq!(
-            (level_dbfs(silence), peak_dbfs(silence)),
-            (SILENCE_DBFS, SILENCE_DBFS)
-        );
+        assert_eq!((level_dbfs(silence), peak_dbfs(silence)), (SILENCE_DBFS, SILENCE_DBFS));
         assert!(is_silent(silence, SILENCE_DBFS));
     }
     assert!(is_silent(&[30; 10], -60.0) && !is_silent(&[40; 10], -60.0));
@@ -328,10 +252,7 @@ fn levels_are_relative_to_full_scale() {
 
 #[test]
 fn mixing_saturates() {
-    assert_eq!(
-        mix(&[&[1, 2, 3], &[i16::MAX], &[0, i16::MIN, -4]]),
-        [i16::MAX, -32_766, -1]
-    );
+    assert_eq!(mix(&[&[1, 2, 3], &[i16::MAX], &[0, i16::MIN, -4]]), [i16::MAX, -32_766, -1]);
     assert_eq!(mix(&[]), []);
     let mut samples = [100, -100, i16::MAX, i16::MIN];
     apply_gain(&mut samples, gain_from_db(6.0206));
@@ -345,30 +266,21 @@ fn voice(rate: u32, seconds: usize, pitch: f64) -> Vec<f64> {
     (0..rate as usize * seconds)
         .map(|n| {
             let time = n as f64 / f64::from(rate);
-            let syllable =
-                (TAU * 2.1 * time).sin().max(0.0) * (0.6 + 0.4 * (TAU * 0.31 * time).sin());
+            let syllable = (TAU * 2.1 * time).sin().max(0.0) * (0.6 + 0.4 * (TAU * 0.31 * time).sin());
             let phase = TAU * pitch * time + 4.0 * (TAU * 0.7 * time).sin();
-            let tone: f64 = (1..24)
-                .map(|k| (f64::from(k) * phase).sin() / f64::from(k))
-                .sum();
+            let tone: f64 = (1..24).map(|k| (f64::from(k) * phase).sin() / f64::from(k)).sum();
             syllable * tone * 0.2
         })
         .collect()
 }
 
 fn to_samples(signal: &[f64]) -> Vec<i16> {
-    signal
-        .iter()
-        .map(|sample| (sample * 32_767.0) as i16)
-        .collect()
+    signal.iter().map(|sample| (sample * 32_767.0) as i16).collect()
 }
 
 /// White noise of the given amplitude, 0..1.
 fn hiss(length: usize, amplitude: f64) -> Vec<f64> {
-    noise(length)
-        .into_iter()
-        .map(|sample| amplitude * f64::from(sample) / 32_768.0)
-        .collect()
+    noise(length).into_iter().map(|sample| amplitude * f64::from(sample) / 32_768.0).collect()
 }
 
 /// Level after processing minus level before, in dB, over the second half.
@@ -387,10 +299,7 @@ fn gain_by(processing: Processing, rate: u32, near: &[i16], far: &[i16]) -> f32 
 
 #[test]
 fn echo_is_cancelled_and_the_near_voice_kept() {
-    let processing = Processing {
-        echo_cancellation: true,
-        ..Processing::default()
-    };
+    let processing = Processing { echo_cancellation: true, ..Processing::default() };
     for rate in [16_000, 48_000] {
         let far = voice(rate, 8, 120.0);
         let path = [(0.030, 0.4), (0.037, -0.25), (0.052, 0.15), (0.081, -0.08)];
@@ -414,10 +323,7 @@ fn echo_is_cancelled_and_the_near_voice_kept() {
 
 #[test]
 fn steady_noise_is_lowered() {
-    let processing = Processing {
-        noise_suppression: true,
-        ..Processing::default()
-    };
+    let processing = Processing { noise_suppression: true, ..Processing::default() };
     for rate in [16_000, 32_000, 48_000] {
         let near = to_samples(&hiss(rate as usize * 8, 0.02));
         let lowered = gain_by(processing, rate, &near, &vec![0; near.len()]);
@@ -427,60 +333,26 @@ fn steady_noise_is_lowered() {
 
 #[test]
 fn rumble_is_filtered_and_quiet_speech_raised() {
-    let high_pass = Processing {
-        high_pass_filter: true,
-        ..Processing::default()
-    };
+    let high_pass = Processing { high_pass_filter: true, ..Processing::default() };
     let rumble = sine(20.0, 48_000, 96_000, 10_000.0);
     assert!(gain_by(high_pass, 48_000, &rumble, &vec![0; rumble.len()]) < -20.0);
-    let gain = Processing {
-        auto_gain_control: true,
-        ..Processing::default()
-    };
-    let quiet: Vec<f64> = voice(16_000, 8, 150.0)
-        .iter()
-        .map(|sample| sample * 0.05)
-        .collect();
+    let gain = Processing { auto_gain_control: true, ..Processing::default() };
+    let quiet: Vec<f64> = voice(16_000, 8, 150.0).iter().map(|sample| sample * 0.05).collect();
     let quiet = to_samples(&quiet);
     assert!(gain_by(gain, 16_000, &quiet, &vec![0; quiet.len()]) > 6.0);
 }
 
 #[test]
 fn processing_follows_the_format_and_refuses_others() {
-    let mut processor = AudioProcessor::new(Processing {
-        noise_suppression: true,
-        ..Processing::default()
-    });
-    for (rate, channels) in [
-        (16_000, 1),
-        (48_000, 2),
-        (44_100, 1),
-        (8_000, 8),
-        (96_000, 1),
-    ] {
+    let mut processor = AudioProcessor::new(Processing { noise_suppression: true, ..Processing::default() });
+    for (rate, channels) in [(16_000, 1), (48_000, 2), (44_100, 1), (8_000, 8), (96_000, 1)] {
         let mut samples = vec![100; rate as usize / 50 * channels];
         processor.process(&mut samples, rate, channels).unwrap();
     }
     let error = processor.process(&mut [0; 479], 48_000, 1).unwrap_err();
-    assert_eq!(
-        error,
-        AudioError::BlockLength {
-            length: 479,
-            block: 480
-        }
-    );
-    for (rate, channels) in [
-        (22_050, 1),
-        (7_900, 1),
-        (0, 1),
-        (u32::MAX, 1),
-        (48_000, 0),
-        (48_000, 9),
-    ] {
-        let refused = AudioError::Processing {
-            sample_rate: rate,
-            channels,
-        };
+    assert_eq!(error, AudioError::BlockLength { length: 479, block: 480 });
+    for (rate, channels) in [(22_050, 1), (7_900, 1), (0, 1), (u32::MAX, 1), (48_000, 0), (48_000, 9)] {
+        let refused = AudioError::Processing { sample_rate: rate, channels };
         assert_eq!(processor.process_reverse(&[], rate, channels), Err(refused));
     }
 }
