@@ -159,9 +159,10 @@ impl Decoder {
             return Err(CodecError::corrupt("H.264 starts with a key frame"));
         }
         self.started = false;
-        let decoded = self.inner.decode(data).map_err(|error| {
-            CodecError::corrupt(format!("H.264: openh264 error {:#x}", error.native_code()))
-        })?;
+        let decoded = self
+            .inner
+            .decode(data)
+            .map_err(|error| CodecError::corrupt(format!("H.264: openh264 error {:#x}", error.native_code())))?;
         self.started = true;
         let Some(picture) = decoded else { return Ok(None) };
         let (width, height) = picture.dimensions_i32();
@@ -171,9 +172,7 @@ impl Decoder {
         let (y, u, v) = picture.strides();
         // SAFETY: the wrapper ties the planes to `picture`, but they lie in the decoder's own buffers and live until
         // its next call, which cannot come while `&mut self` is borrowed by the result.
-        let planes = unsafe {
-            [extend(picture.y()), extend(picture.u()), extend(picture.v())]
-        };
+        let planes = unsafe { [extend(picture.y()), extend(picture.u()), extend(picture.v())] };
         I420Ref::new(width, height, planes, [y, u, v]).map(Some)
     }
 }

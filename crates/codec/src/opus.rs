@@ -81,9 +81,8 @@ impl Encoder {
         };
         let mut error = OK;
         // SAFETY: the arguments are in libopus' ranges (checked above) and `error` outlives the call.
-        let state = unsafe {
-            ffi::opus_encoder_create(sample_rate as i32, c_int::from(channels), application, &raw mut error)
-        };
+        let state =
+            unsafe { ffi::opus_encoder_create(sample_rate as i32, c_int::from(channels), application, &raw mut error) };
         let state = NonNull::new(state).ok_or_else(|| failed(error))?;
         let mut encoder = Self { state, sample_rate, channels };
         encoder.control(ffi::OPUS_SET_COMPLEXITY_REQUEST, ranged("complexity", options.complexity, 10)?)?;
@@ -296,8 +295,7 @@ pub fn packet_samples(packet: &[u8], sample_rate: u32) -> Result<usize> {
         return Err(CodecError::corrupt("an empty Opus packet"));
     }
     // SAFETY: `packet` holds as many bytes as is said.
-    let samples =
-        unsafe { ffi::opus_packet_get_nb_samples(packet.as_ptr(), packet.len() as i32, sample_rate as i32) };
+    let samples = unsafe { ffi::opus_packet_get_nb_samples(packet.as_ptr(), packet.len() as i32, sample_rate as i32) };
     usize::try_from(samples).map_err(|_| CodecError::corrupt(describe(samples)))
 }
 

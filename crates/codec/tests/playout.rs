@@ -41,7 +41,12 @@ fn packets(pcm: &[i16], options: Options) -> Vec<Arrival> {
             let encoded = encoder.encode(frame, &mut packet).unwrap();
             let timestamp = (u32::MAX - 5_000).wrapping_add((index * FRAME) as u32);
             let payload = Bytes::copy_from_slice(&packet);
-            (!encoded.silent).then_some(Arrival { at: ms(20.0 * index as f64), seq: 65_530 + index as u64, timestamp, payload })
+            (!encoded.silent).then_some(Arrival {
+                at: ms(20.0 * index as f64),
+                seq: 65_530 + index as u64,
+                timestamp,
+                payload,
+            })
         })
         .collect()
 }
@@ -252,7 +257,8 @@ fn a_stream_that_stops_fades_to_silence_and_a_new_one_starts() {
     arrivals.extend(first.into_iter().map(|arrival| Arrival {
         at: arrival.at + ms(3_000.0),
         seq: arrival.seq + 900_000,
-        timestamp: arrival.timestamp.wrapping_mul(3).wrapping_add(77_777).wrapping_sub(arrival.timestamp.wrapping_mul(2)),
+        timestamp:
+            arrival.timestamp.wrapping_mul(3).wrapping_add(77_777).wrapping_sub(arrival.timestamp.wrapping_mul(2)),
         ..arrival
     }));
     let heard = play(arrivals, 5);

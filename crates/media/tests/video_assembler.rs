@@ -76,10 +76,7 @@ fn expected(packets: &[Packet]) -> BTreeMap<u64, (Bytes, u32, bool)> {
         let frame = frames.entry(packet.timestamp.wrapping_add(90_001)).or_insert((packet.seq, Vec::new(), packet.key));
         frame.1.extend_from_slice(&packet.payload[1..]);
     }
-    frames
-        .into_iter()
-        .map(|(time, (seq, body, key))| (seq, (body.into(), time.wrapping_sub(90_001), key)))
-        .collect()
+    frames.into_iter().map(|(time, (seq, body, key))| (seq, (body.into(), time.wrapping_sub(90_001), key))).collect()
 }
 
 #[derive(Default)]

@@ -54,7 +54,9 @@ impl Scene {
         let texture = (0..side * side)
             .map(|index| {
                 let (x, y) = ((index % side) as f32, (index / side) as f32);
-                let value = 0.7 * smooth(x / 64.0, y / 64.0) + 0.2 * smooth(x / 16.0, y / 16.0) + 0.1 * smooth(x / 4.0, y / 4.0);
+                let value = 0.7 * smooth(x / 64.0, y / 64.0)
+                    + 0.2 * smooth(x / 16.0, y / 16.0)
+                    + 0.1 * smooth(x / 4.0, y / 4.0);
                 32.0 + value * 0.75
             })
             .map(|value| value as u8)

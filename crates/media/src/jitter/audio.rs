@@ -183,7 +183,7 @@ impl AudioJitter {
 
     /// Take a packet. `seq` is the extended sequence number; what is no Opus packet is ignored.
     pub fn insert(&mut self, seq: u64, timestamp: u32, payload: Bytes, now: Instant) {
-        let Some(duration) = packet_duration(&payload) else { return };
+        let Some(duration) = packet_duration(&payload).filter(|_| seq < u64::MAX) else { return };
         let media_time = self.unwrap_timestamp(seq, timestamp);
         if self.packets.contains_key(&seq) || self.recent.contains(&seq) {
             self.statistics.duplicate += 1;

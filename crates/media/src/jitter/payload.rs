@@ -201,10 +201,9 @@ fn slice_shape(kind: u8, body: &[u8]) -> PayloadShape {
         NAL_SPS => PayloadShape { starts_frame: true, keyframe: true },
         NAL_PPS | NAL_SEI | NAL_DELIMITER => PayloadShape { starts_frame: true, keyframe: false },
         // A slice header begins with first_mb_in_slice, which is 0 when its first bit is set.
-        1..=NAL_IDR => PayloadShape {
-            starts_frame: body.first().is_some_and(|byte| byte & 0x80 != 0),
-            keyframe: kind == NAL_IDR,
-        },
+        1..=NAL_IDR => {
+            PayloadShape { starts_frame: body.first().is_some_and(|byte| byte & 0x80 != 0), keyframe: kind == NAL_IDR }
+        }
         _ => PayloadShape::default(),
     }
 }
