@@ -7,7 +7,7 @@ use str0m::media::Rid as LibraryRid;
 
 use crate::negotiation::{Direction, Media, Sdp, sections};
 use crate::peer::{Origin, Peer, Slot, Track, guard};
-use crate::section::{Codec, Description, MediaKind, Mid, Preference, Section};
+use crate::section::{Codec, Description, MediaKind, Mid, Missing, Preference, Section};
 use crate::{PeerError, Role, payload};
 
 impl Peer {
@@ -28,27 +28,25 @@ impl Peer {
     /// # Errors
     /// [`PeerError::InvalidSdp`] if the offer cannot be used; nothing has changed then. [`PeerError::Closed`] if the connection
     /// has ended.
-    pub fn accept_offer(
-        &mut self,
-        now: std::time::Instant,
-        sdp: &str,
-    ) -> Result<Description, PeerError> {
+    pub fn accept_offer(&mut self, now: std::time::Instant, sdp: &str) -> Result<Description, PeerError> {
         self.check_open()?;
         self.advance(now);
         let mut offer = Sdp::parse(sdp)?;
         offer.import(self.role == Role::Client);
         let plan = self.assign(&offer);
+        let inviting: HashSet<Mid> = inviting(&offer).map(|media| media.mid).collect();
         for media in offer.streams_mut() {
             match media.direction() {
-                Direction::RecvOnly if !plan.contains_key(&media.mid) => {
-                    media.set_direction(Direction::Inactive)
-                }
+                Direction::RecvOnly if !plan.contains_key(&media.mid) => media.set_direction(Direction::Inactive),
                 Direction::SendRecv => media.set_direction(Direction::SendOnly),
                 _ => {}
             }
         }
         let parsed = guard(|| SdpOffer::from_sdp_string(&offer.to_text()))?;
         let parsed = parsed.map_err(|error| PeerError::InvalidSdp(error.to_string()))?;
+        // An offer of ours that is still out is void as soon as the other side's is taken.
+        let interrupted = self.pending.is_some();
+        self.discard_offer();
         self.vacate(&offer, &plan);
         let answer = match guard(|| self.rtc.sdp_api().accept_offer(parsed)) {
             Ok(answer) => answer.map_err(|error| PeerError::InvalidSdp(error.to_string()))?,
@@ -57,45 +55,54 @@ impl Peer {
                 return Err(panic);
             }
         };
-        self.occupy(&offer, &plan);
+        self.occupy(&offer, &plan, &inviting);
+        self.changed = interrupted;
         self.follow_sources(&offer);
         self.channels.set_message_limit(offer.message_limit());
         Ok(self.describe(&offer, answer))
     }
 
+    /// How many sections of each kind the other side has to add so that all attached tracks can be sent. Tracks that will get
+    /// a free section with the next offer do not count.
+    #[must_use]
+    pub fn missing(&self) -> Missing {
+        let mut free: Vec<&Section> = self.sections.iter().filter(|section| self.is_free(section)).collect();
+        let mut missing = Missing::default();
+        let mut waiting: Vec<&Track> = self.tracks.values().filter(|track| track.mid.is_none()).collect();
+        waiting.sort_unstable_by_key(|track| track.order);
+        for track in waiting {
+            let suits =
+                |section: &&Section| section.kind == track.outgoing.kind && section.takes(&track.outgoing.codecs);
+            match free.iter().position(suits) {
+                Some(index) => drop(free.remove(index)),
+                None if track.outgoing.kind == MediaKind::Audio => missing.audio += 1,
+                None => missing.video += 1,
+            }
+        }
+        missing
+    }
+
+    fn is_free(&self, section: &Section) -> bool {
+        self.slots.get(&section.mid).is_some_and(|slot| slot.inviting && slot.key.is_none()) && !section.stopped
+    }
+
     /// Which track goes to which section: those that have one keep it, the others take free ones in the order in which they
     /// were attached, preferably such that were not in use just now.
     fn assign(&self, offer: &Sdp) -> HashMap<Mid, u64> {
-        let offered: Vec<&Media> = offer
-            .streams()
-            .filter(|media| media.direction() == Direction::RecvOnly && !media.stopped())
-            .collect();
+        let offered: Vec<&Media> = inviting(offer).collect();
         let mut plan = HashMap::new();
         let mut waiting = Vec::new();
         for (key, track) in &self.tracks {
-            match track
-                .mid
-                .filter(|mid| offered.iter().any(|media| media.mid == *mid))
-            {
+            match track.mid.filter(|mid| offered.iter().any(|media| media.mid == *mid)) {
                 Some(mid) => drop(plan.insert(mid, *key)),
                 None => waiting.push((track.order, *key, track)),
             }
         }
         waiting.sort_unstable_by_key(|(order, ..)| *order);
-        let just_used: HashSet<Mid> = self
-            .sections
-            .iter()
-            .filter(|s| s.sending.is_some())
-            .map(|s| s.mid)
-            .collect();
+        let just_used: HashSet<Mid> = self.sections.iter().filter(|s| s.sending.is_some()).map(|s| s.mid).collect();
         for (_, key, track) in waiting {
-            let mut free = offered
-                .iter()
-                .filter(|media| !plan.contains_key(&media.mid) && suits(track, media));
-            let best = free
-                .clone()
-                .find(|media| !just_used.contains(&media.mid))
-                .or_else(|| free.next());
+            let mut free = offered.iter().filter(|media| !plan.contains_key(&media.mid) && suits(track, media));
+            let best = free.clone().find(|media| !just_used.contains(&media.mid)).or_else(|| free.next());
             if let Some(media) = best {
                 plan.insert(media.mid, key);
             }
@@ -125,8 +132,7 @@ impl Peer {
 
     pub(crate) fn remove_streams(&mut self, mid: Mid, rids: &[crate::Rid]) {
         let mut api = self.rtc.direct_api();
-        let rids: Vec<Option<LibraryRid>> =
-            rids.iter().map(|rid| Some(rid.0)).chain([None]).collect();
+        let rids: Vec<Option<LibraryRid>> = rids.iter().map(|rid| Some(rid.0)).chain([None]).collect();
         for rid in rids {
             if let Some(ssrc) = api.stream_tx_by_mid(mid.0, rid).map(|stream| stream.ssrc()) {
                 api.remove_stream_tx(ssrc);
@@ -134,19 +140,16 @@ impl Peer {
         }
     }
 
-    fn occupy(&mut self, offer: &Sdp, plan: &HashMap<Mid, u64>) {
+    fn occupy(&mut self, offer: &Sdp, plan: &HashMap<Mid, u64>, inviting: &HashSet<Mid>) {
         for media in offer.streams() {
             let Some(kind) = media.kind else { continue };
-            let slot = self
-                .slots
-                .entry(media.mid)
-                .or_insert_with(|| Slot::new(kind, Origin::Remote));
+            let slot = self.slots.entry(media.mid).or_insert_with(|| Slot::new(kind, Origin::Remote));
             slot.key = plan.get(&media.mid).copied();
+            slot.inviting = inviting.contains(&media.mid);
         }
         for (mid, key) in plan {
             self.equip(*key, *mid);
         }
-        self.changed = false;
     }
 
     /// Notes where a track's packets go, now that its section is agreed on.
@@ -177,23 +180,13 @@ impl Peer {
             };
             let silent = !media.direction().sends() || media.stopped();
             let announced = if silent { Vec::new() } else { media.ssrcs() };
-            gone.extend(
-                slot.announced
-                    .iter()
-                    .filter(|ssrc| !announced.contains(ssrc)),
-            );
+            gone.extend(slot.announced.iter().filter(|ssrc| !announced.contains(ssrc)));
             if silent {
-                gone.extend(
-                    self.sources
-                        .iter()
-                        .filter(|(_, (mid, _))| *mid == media.mid)
-                        .map(|(ssrc, _)| *ssrc),
-                );
+                gone.extend(self.sources.iter().filter(|(_, (mid, _))| *mid == media.mid).map(|(ssrc, _)| *ssrc));
             }
             slot.announced = announced;
         }
-        self.sources
-            .retain(|ssrc, (mid, _)| !gone.contains(ssrc) && remote.find(*mid).is_some());
+        self.sources.retain(|ssrc, (mid, _)| !gone.contains(ssrc) && remote.find(*mid).is_some());
         let mut api = self.rtc.direct_api();
         for ssrc in gone {
             api.remove_stream_rx(ssrc.into());
@@ -205,19 +198,12 @@ impl Peer {
         let (sdp, sections) = match Sdp::parse(&text) {
             Ok(mut answer) => {
                 self.complete(offer, &mut answer);
-                (
-                    answer.to_text(),
-                    sections(offer, &answer, |mid| self.key_of(mid)),
-                )
+                (answer.to_text(), sections(offer, &answer, |mid| self.key_of(mid)))
             }
             Err(_) => (text, Vec::new()),
         };
         self.refresh(sections.clone());
-        Description {
-            sdp,
-            sections,
-            missing: self.missing(),
-        }
+        Description { sdp, sections, missing: self.missing() }
     }
 
     fn complete(&self, offer: &Sdp, answer: &mut Sdp) {
@@ -230,9 +216,7 @@ impl Peer {
             if let Some(track) = self.key_of(media.mid).and_then(|key| self.tracks.get(&key)) {
                 media.name_sender(&track.outgoing);
             }
-            let named = offered
-                .msid()
-                .and_then(|(_, track)| self.preferences.get(track));
+            let named = offered.msid().and_then(|(_, track)| self.preferences.get(track));
             let preference = named.unwrap_or(&usual);
             media.retain_offered(offered);
             media.restrict_codecs(&codec_order(offered, &preference.codecs));
@@ -251,14 +235,13 @@ impl Peer {
 
 impl Slot {
     pub(crate) fn new(kind: MediaKind, origin: Origin) -> Self {
-        Slot {
-            kind,
-            origin,
-            key: None,
-            rids: Vec::new(),
-            announced: Vec::new(),
-        }
+        Slot { kind, origin, key: None, rids: Vec::new(), inviting: false, announced: Vec::new() }
     }
+}
+
+/// The sections on which the other side offers to receive.
+fn inviting<'s, 't>(offer: &'s Sdp<'t>) -> impl Iterator<Item = &'s Media<'t>> {
+    offer.streams().filter(|media| media.direction() == Direction::RecvOnly && !media.stopped())
 }
 
 fn suits(track: &Track, media: &Media) -> bool {
@@ -269,20 +252,8 @@ fn suits(track: &Track, media: &Media) -> bool {
 
 fn codec_order(offered: &Media, preferred: &[Codec]) -> Vec<Codec> {
     let mut rest = offered.codecs();
-    let mut order: Vec<Codec> = preferred
-        .iter()
-        .copied()
-        .filter(|codec| rest.contains(codec))
-        .collect();
+    let mut order: Vec<Codec> = preferred.iter().copied().filter(|codec| rest.contains(codec)).collect();
     rest.sort_by_key(|codec| (*codec == Codec::Red) != preferred.is_empty());
     order.extend(rest);
     order
-}
-
-impl Peer {
-    /// The section of that name.
-    #[must_use]
-    pub fn section(&self, mid: Mid) -> Option<&Section> {
-        self.sections.iter().find(|section| section.mid == mid)
-    }
 }

@@ -10,11 +10,7 @@ use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use crate::{Event, PeerConfig, PeerError};
 
 /// The channels of the protocol: label, and whether messages on it may be lost.
-const LABELS: [(&str, bool); 3] = [
-    ("_reliable", false),
-    ("_lossy", true),
-    ("_data_track", true),
-];
+const LABELS: [(&str, bool); 3] = [("_reliable", false), ("_lossy", true), ("_data_track", true)];
 
 /// How many bytes of one channel wait inside the SCTP association. Everything beyond waits here, where it can still be
 /// dropped and does not stand before the messages of other channels.
@@ -61,11 +57,7 @@ impl Channels {
         LABELS.into_iter().map(|(label, lossy)| ChannelConfig {
             label: label.to_owned(),
             ordered: !lossy,
-            reliability: if lossy {
-                Reliability::MaxRetransmits { retransmits: 0 }
-            } else {
-                Reliability::Reliable
-            },
+            reliability: if lossy { Reliability::MaxRetransmits { retransmits: 0 } } else { Reliability::Reliable },
             ..ChannelConfig::default()
         })
     }
@@ -100,8 +92,7 @@ impl Channels {
     pub(crate) fn opened(&mut self, rtc: &mut Rtc, id: ChannelId, label: &str) -> Event {
         let mut lossy = false;
         if let Some(mut handle) = rtc.channel(id) {
-            let reliable =
-                |config: &ChannelConfig| matches!(config.reliability, Reliability::Reliable);
+            let reliable = |config: &ChannelConfig| matches!(config.reliability, Reliability::Reliable);
             lossy = handle.config().is_some_and(|config| !reliable(config));
             handle.set_buffered_amount_low_threshold(window(lossy) / 2);
         }
@@ -120,9 +111,7 @@ impl Channels {
     pub(crate) fn closed(&mut self, id: ChannelId) -> Option<Event> {
         let index = self.channels.iter().position(|channel| channel.id == id)?;
         let channel = self.channels.remove(index);
-        channel.open.then_some(Event::DataClosed {
-            label: channel.label,
-        })
+        channel.open.then_some(Event::DataClosed { label: channel.label })
     }
 
     pub(crate) fn label(&self, id: ChannelId) -> Option<Arc<str>> {
@@ -131,32 +120,20 @@ impl Channels {
     }
 
     fn by_label(&self, label: &str) -> Option<usize> {
-        self.channels
-            .iter()
-            .rposition(|channel| &*channel.label == label)
+        self.channels.iter().rposition(|channel| &*channel.label == label)
     }
 
     /// Queues a message; `Ok(false)` if a reliable channel has no room for it.
-    pub(crate) fn push(
-        &mut self,
-        label: &str,
-        binary: bool,
-        payload: Bytes,
-    ) -> Result<bool, PeerError> {
+    pub(crate) fn push(&mut self, label: &str, binary: bool, payload: Bytes) -> Result<bool, PeerError> {
         let size = payload.len();
         if size == 0 {
             return Err(PeerError::EmptyMessage);
         }
         if size > self.message_limit {
-            return Err(PeerError::MessageTooLarge {
-                size,
-                limit: self.message_limit,
-            });
+            return Err(PeerError::MessageTooLarge { size, limit: self.message_limit });
         }
         let (reliable_backlog, lossy_backlog) = (self.reliable_backlog, self.lossy_backlog);
-        let channel = self
-            .by_label(label)
-            .and_then(|index| self.channels.get_mut(index));
+        let channel = self.by_label(label).and_then(|index| self.channels.get_mut(index));
         let channel = channel.ok_or_else(|| PeerError::UnknownChannel(label.to_owned()))?;
         if !channel.lossy && channel.queued > 0 && channel.queued + size > reliable_backlog {
             channel.refused = true;
@@ -172,23 +149,15 @@ impl Channels {
 
     /// How many bytes wait on a channel, here and in the association.
     pub(crate) fn buffered(&self, rtc: &mut Rtc, label: &str) -> usize {
-        let Some(channel) = self
-            .by_label(label)
-            .and_then(|index| self.channels.get(index))
-        else {
+        let Some(channel) = self.by_label(label).and_then(|index| self.channels.get(index)) else {
             return 0;
         };
-        channel.queued
-            + rtc
-                .channel(channel.id)
-                .map_or(0, |mut handle| handle.buffered_amount())
+        channel.queued + rtc.channel(channel.id).map_or(0, |mut handle| handle.buffered_amount())
     }
 
     /// Whether anything waits on an open channel.
     pub(crate) fn has_queued(&self) -> bool {
-        self.channels
-            .iter()
-            .any(|channel| channel.open && !channel.queue.is_empty())
+        self.channels.iter().any(|channel| channel.open && !channel.queue.is_empty())
     }
 
     /// Moves messages into the association, as far as each channel's window allows, and tells which channels that had
@@ -199,9 +168,7 @@ impl Channels {
             channel.pump(rtc);
             if channel.refused && channel.queued <= self.reliable_backlog / 2 {
                 channel.refused = false;
-                events.push(Event::DataLow {
-                    label: channel.label.clone(),
-                });
+                events.push(Event::DataLow { label: channel.label.clone() });
             }
         }
         events

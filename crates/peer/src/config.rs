@@ -2,12 +2,23 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use str0m::bwe::Bitrate;
 use str0m::config::DtlsCert;
 use str0m::crypto::from_feature_flags;
 use str0m::net::{self, Protocol};
+use str0m::{IceCreds, RtcConfig};
 
-use crate::PeerError;
+use crate::{PeerError, extension, payload};
+
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+const STATISTICS_INTERVAL: Duration = Duration::from_secs(1);
+/// Packets kept for retransmission per video stream: about a second of it.
+const KEPT_VIDEO: usize = 512;
+const KEPT_AUDIO: usize = 50;
+/// Our own queues bound what waits; the association must never refuse what their windows let through.
+const ASSOCIATION_BUFFER: usize = 16 << 20;
 
 /// Which end of the connection this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,20 +151,53 @@ impl Candidate {
         let builder = str0m::Candidate::builder();
         let built = match self {
             Candidate::Udp(address) => builder.udp().host(address).build(),
-            Candidate::Tcp(address, TcpType::Active) => builder
-                .tcp()
-                .host(address)
-                .tcptype(net::TcpType::Active)
-                .build(),
-            Candidate::Tcp(address, TcpType::Passive) => builder
-                .tcp()
-                .host(address)
-                .tcptype(net::TcpType::Passive)
-                .build(),
-            Candidate::Reflexive { address, base } => {
-                builder.udp().server_reflexive(address, base).build()
+            Candidate::Tcp(address, TcpType::Active) => {
+                builder.tcp().host(address).tcptype(net::TcpType::Active).build()
             }
+            Candidate::Tcp(address, TcpType::Passive) => {
+                builder.tcp().host(address).tcptype(net::TcpType::Passive).build()
+            }
+            Candidate::Reflexive { address, base } => builder.udp().server_reflexive(address, base).build(),
         };
         built.map_err(|error| PeerError::InvalidCandidate(error.to_string()))
+    }
+}
+
+impl PeerConfig {
+    /// Checks what the library would not.
+    pub(crate) fn check(&self) -> Result<(), PeerError> {
+        let valid = |text: &str, least: usize| {
+            let character = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+            (least..=256).contains(&text.len()) && text.bytes().all(character)
+        };
+        if !valid(&self.ufrag, 4) {
+            return Err(PeerError::InvalidConfig("ufrag must be 4 to 256 characters of A-Za-z0-9+/".into()));
+        }
+        if !valid(&self.password, 22) {
+            return Err(PeerError::InvalidConfig("password must be 22 to 256 characters of A-Za-z0-9+/".into()));
+        }
+        Ok(())
+    }
+
+    /// The same for the library.
+    pub(crate) fn library(&self) -> RtcConfig {
+        let credentials = IceCreds { ufrag: self.ufrag.clone(), pass: self.password.clone() };
+        let mut library = RtcConfig::new()
+            .set_rtp_mode(true)
+            .set_ice_lite(self.role == Role::Server)
+            .set_local_ice_credentials(credentials)
+            .set_extension_map(extension::map())
+            .set_rtcp_report_interval_audio(REPORT_INTERVAL)
+            .set_rtcp_report_interval_video(REPORT_INTERVAL)
+            .set_stats_interval(Some(STATISTICS_INTERVAL))
+            .set_send_buffer_audio(KEPT_AUDIO)
+            .set_send_buffer_video(KEPT_VIDEO)
+            .set_sctp_max_buffered_amount(ASSOCIATION_BUFFER)
+            .enable_bwe(self.bandwidth_estimation.map(Bitrate::bps));
+        payload::configure(library.codec_config());
+        if let Some(certificate) = &self.certificate {
+            library = library.set_dtls_cert(certificate.0.clone());
+        }
+        library
     }
 }

@@ -33,6 +33,17 @@ pub struct Transmit {
     pub data: Vec<u8>,
 }
 
+impl Transmit {
+    pub(crate) fn from_library(transmit: str0m::net::Transmit) -> Transmit {
+        Transmit {
+            proto: Proto::from_library(transmit.proto),
+            source: transmit.source,
+            destination: transmit.destination,
+            data: transmit.contents.into(),
+        }
+    }
+}
+
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CloseReason {

@@ -4,17 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use str0m::media::MediaTime;
-use str0m::rtp::{
-    AbsCaptureTime, Extension, ExtensionMap, ExtensionSerializer, ExtensionValues, VideoOrientation,
-};
+use str0m::rtp::{AbsCaptureTime, Extension, ExtensionMap, ExtensionSerializer, ExtensionValues, VideoOrientation};
 
 use crate::negotiation::COLOR_SPACE_ALIAS;
 use crate::{CaptureTime, Extensions, PlayoutDelay};
 
 const DEPENDENCY_DESCRIPTOR: &str =
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
-const LAYERS_ALLOCATION: &str =
-    "http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00";
+const LAYERS_ALLOCATION: &str = "http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00";
 
 /// The longest value that fits the one-byte form of header extensions.
 const ONE_BYTE_LIMIT: usize = 16;
@@ -82,10 +79,7 @@ impl<T: Raw> ExtensionSerializer for Serializer<T> {
     }
 
     fn requires_two_byte_form(&self, values: &ExtensionValues) -> bool {
-        values
-            .user_values
-            .get::<T>()
-            .is_some_and(|value| value.bytes().len() > ONE_BYTE_LIMIT)
+        values.user_values.get::<T>().is_some_and(|value| value.bytes().len() > ONE_BYTE_LIMIT)
     }
 }
 
@@ -100,16 +94,10 @@ pub(crate) fn map() -> ExtensionMap {
     map.set(6, Extension::VideoContentType);
     map.set(7, Extension::AbsoluteCaptureTime);
     map.set(8, Serializer::<ColorSpace>::extension(COLOR_SPACE_ALIAS));
-    map.set(
-        9,
-        Serializer::<LayersAllocation>::extension(LAYERS_ALLOCATION),
-    );
+    map.set(9, Serializer::<LayersAllocation>::extension(LAYERS_ALLOCATION));
     map.set(10, Extension::RtpStreamId);
     map.set(11, Extension::RepairedRtpStreamId);
-    map.set(
-        12,
-        Serializer::<DependencyDescriptor>::extension(DEPENDENCY_DESCRIPTOR),
-    );
+    map.set(12, Serializer::<DependencyDescriptor>::extension(DEPENDENCY_DESCRIPTOR));
     map.set(13, Extension::VideoOrientation);
     map
 }
@@ -120,20 +108,16 @@ pub(crate) fn from_values(values: &ExtensionValues) -> Extensions {
     Extensions {
         audio_level: values.audio_level.map(i8::unsigned_abs),
         voice_activity: values.voice_activity,
-        capture_time: values.abs_capture_time.as_ref().map(|value| CaptureTime {
-            time: value.capture_time,
-            offset: value.clock_offset,
-        }),
+        capture_time: values
+            .abs_capture_time
+            .as_ref()
+            .map(|value| CaptureTime { time: value.capture_time, offset: value.clock_offset }),
         orientation: values.video_orientation.map(|value| value as u8),
-        playout_delay: playout_delay.map(|(min, max)| PlayoutDelay {
-            min: twelve_bits(min.numer()),
-            max: twelve_bits(max.numer()),
-        }),
+        playout_delay: playout_delay
+            .map(|(min, max)| PlayoutDelay { min: twelve_bits(min.numer()), max: twelve_bits(max.numer()) }),
         content_type: values.video_content_type,
         color_space: user.get::<ColorSpace>().map(|value| value.0.clone()),
-        dependency_descriptor: user
-            .get::<DependencyDescriptor>()
-            .map(|value| value.0.clone()),
+        dependency_descriptor: user.get::<DependencyDescriptor>().map(|value| value.0.clone()),
         layers_allocation: user.get::<LayersAllocation>().map(|value| value.0.clone()),
     }
 }
@@ -141,20 +125,13 @@ pub(crate) fn from_values(values: &ExtensionValues) -> Extensions {
 pub(crate) fn to_values(extensions: Extensions) -> ExtensionValues {
     let mut values = ExtensionValues {
         audio_level: extensions.audio_level.map(|level| -(level.min(127) as i8)),
-        voice_activity: extensions
-            .audio_level
-            .map(|_| extensions.voice_activity.unwrap_or(false)),
-        abs_capture_time: extensions.capture_time.map(|value| AbsCaptureTime {
-            capture_time: value.time,
-            clock_offset: value.offset,
-        }),
+        voice_activity: extensions.audio_level.map(|_| extensions.voice_activity.unwrap_or(false)),
+        abs_capture_time: extensions
+            .capture_time
+            .map(|value| AbsCaptureTime { capture_time: value.time, clock_offset: value.offset }),
         video_orientation: extensions.orientation.map(VideoOrientation::from),
-        play_delay_min: extensions
-            .playout_delay
-            .map(|delay| MediaTime::from_hundredths(delay.min.into())),
-        play_delay_max: extensions
-            .playout_delay
-            .map(|delay| MediaTime::from_hundredths(delay.max.into())),
+        play_delay_min: extensions.playout_delay.map(|delay| MediaTime::from_hundredths(delay.min.into())),
+        play_delay_max: extensions.playout_delay.map(|delay| MediaTime::from_hundredths(delay.max.into())),
         video_content_type: extensions.content_type,
         ..ExtensionValues::default()
     };

@@ -24,6 +24,7 @@ mod config;
 mod error;
 mod event;
 mod extension;
+mod inbound;
 mod negotiation;
 mod offering;
 mod packet;
@@ -36,12 +37,8 @@ mod stun;
 pub use config::{Candidate, Certificate, PeerConfig, Proto, Role, TcpType};
 pub use error::PeerError;
 pub use event::{CloseReason, Event, Output, SenderReport, Transmit};
-pub use packet::{
-    CaptureTime, Extensions, IncomingPacket, OutgoingPacket, PlayoutDelay, Vp8Rewrite,
-};
+pub use packet::{CaptureTime, Extensions, IncomingPacket, OutgoingPacket, PlayoutDelay, Vp8Rewrite};
 pub use peer::Peer;
-pub use section::{
-    Codec, Description, MediaKind, Mid, Missing, OfferOptions, Outgoing, Preference, Rid, Section,
-};
+pub use section::{Codec, Description, MediaKind, Mid, Missing, OfferOptions, Outgoing, Preference, Rid, Section};
 pub use statistics::{IncomingStatistics, OutgoingStatistics, Statistics};
 pub use stun::stun_ufrag;

@@ -30,12 +30,7 @@ pub(crate) enum Direction {
 }
 
 impl Direction {
-    const ALL: [Direction; 4] = [
-        Direction::SendRecv,
-        Direction::SendOnly,
-        Direction::RecvOnly,
-        Direction::Inactive,
-    ];
+    const ALL: [Direction; 4] = [Direction::SendRecv, Direction::SendOnly, Direction::RecvOnly, Direction::Inactive];
 
     fn line(self) -> &'static str {
         match self {
@@ -72,16 +67,9 @@ impl<'a> Sdp<'a> {
         if text.len() > LONGEST {
             return Err(invalid("it is too long"));
         }
-        let mut sdp = Sdp {
-            session: Vec::new(),
-            media: Vec::new(),
-        };
+        let mut sdp = Sdp { session: Vec::new(), media: Vec::new() };
         let mut section: Vec<Cow<'a, str>> = Vec::new();
-        for line in text
-            .lines()
-            .map(str::trim_end)
-            .filter(|line| !line.is_empty())
-        {
+        for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
             if line.starts_with("m=") {
                 sdp.close_section(std::mem::take(&mut section))?;
             }
@@ -112,11 +100,7 @@ impl<'a> Sdp<'a> {
 
     /// The text, with CRLF line ends.
     pub(crate) fn to_text(&self) -> String {
-        let lines = || {
-            self.session
-                .iter()
-                .chain(self.media.iter().flat_map(|media| &media.lines))
-        };
+        let lines = || self.session.iter().chain(self.media.iter().flat_map(|media| &media.lines));
         let mut text = String::with_capacity(lines().map(|line| line.len() + 2).sum());
         for line in lines() {
             text.push_str(line);
@@ -140,13 +124,8 @@ impl<'a> Sdp<'a> {
 
     /// The longest message that its author takes on a data channel, in bytes; 0 for any.
     pub(crate) fn message_limit(&self) -> usize {
-        let mut limits = self
-            .media
-            .iter()
-            .flat_map(|media| media.attributes("a=max-message-size:"));
-        limits
-            .find_map(|limit| limit.parse().ok())
-            .unwrap_or(DEFAULT_MESSAGE_LIMIT)
+        let mut limits = self.media.iter().flat_map(|media| media.attributes("a=max-message-size:"));
+        limits.find_map(|limit| limit.parse().ok()).unwrap_or(DEFAULT_MESSAGE_LIMIT)
     }
 
     /// Prepares a description of the other side for the library.
@@ -154,8 +133,7 @@ impl<'a> Sdp<'a> {
         let unwanted = |line: &str| {
             // The other side may offer to shorten the SCTP handshake; once taken it would have to be repeated for ever.
             line.starts_with("a=sctp-init:")
-                || (line.starts_with("a=candidate:")
-                    && !(keep_candidates && is_literal_candidate(line)))
+                || (line.starts_with("a=candidate:") && !(keep_candidates && is_literal_candidate(line)))
         };
         self.session.retain(|line| !unwanted(line));
         for media in &mut self.media {
@@ -188,47 +166,29 @@ impl<'a> Media<'a> {
             Some("video") => Some(MediaKind::Video),
             Some("application") => None,
             _ => {
-                return Err(invalid(
-                    "it has a section that is neither audio, video nor application",
-                ));
+                return Err(invalid("it has a section that is neither audio, video nor application"));
             }
         };
         let mid = lines.iter().find_map(|line| line.strip_prefix("a=mid:"));
         let mid = mid.ok_or_else(|| invalid("it has a section without a=mid"))?;
         if mid.is_empty() || mid.len() > 16 || !mid.bytes().all(is_identifier) {
-            return Err(invalid(
-                "it has a mid that is not made of 1 to 16 letters, digits or underscores",
-            ));
+            return Err(invalid("it has a mid that is not made of 1 to 16 letters, digits or underscores"));
         }
-        let media = Media {
-            kind,
-            mid: Mid::from(mid),
-            lines,
-        };
-        if media
-            .attributes("a=rid:")
-            .any(|rid| !rid.split(' ').next().is_some_and(is_rid))
-        {
-            return Err(invalid(
-                "it has a rid that is not made of 1 to 8 letters, digits or underscores",
-            ));
+        let media = Media { kind, mid: Mid::from(mid), lines };
+        if media.attributes("a=rid:").any(|rid| !rid.split(' ').next().is_some_and(is_rid)) {
+            return Err(invalid("it has a rid that is not made of 1 to 8 letters, digits or underscores"));
         }
         Ok(media)
     }
 
     /// What follows the prefix in each line that has it.
     fn attributes<'s>(&'s self, prefix: &'s str) -> impl Iterator<Item = &'s str> {
-        self.lines
-            .iter()
-            .filter_map(move |line| line.strip_prefix(prefix))
+        self.lines.iter().filter_map(move |line| line.strip_prefix(prefix))
     }
 
     pub(crate) fn direction(&self) -> Direction {
         let has = |direction: &Direction| self.lines.iter().any(|line| line == direction.line());
-        Direction::ALL
-            .into_iter()
-            .find(has)
-            .unwrap_or(Direction::Inactive)
+        Direction::ALL.into_iter().find(has).unwrap_or(Direction::Inactive)
     }
 
     pub(crate) fn set_direction(&mut self, direction: Direction) {
@@ -249,9 +209,7 @@ impl<'a> Media<'a> {
     pub(crate) fn msid(&self) -> Option<(&str, &str)> {
         let own = self.attributes("a=msid:").next();
         let value = own.or_else(|| {
-            let mut sources = self
-                .attributes("a=ssrc:")
-                .filter_map(|line| line.split_once(" msid:"));
+            let mut sources = self.attributes("a=ssrc:").filter_map(|line| line.split_once(" msid:"));
             sources.next().map(|(_, msid)| msid)
         })?;
         let mut parts = value.split_ascii_whitespace();
@@ -260,10 +218,8 @@ impl<'a> Media<'a> {
 
     /// The SSRCs that its sender announces, those for retransmission included.
     pub(crate) fn ssrcs(&self) -> Vec<u32> {
-        let mut ssrcs: Vec<u32> = self
-            .attributes("a=ssrc:")
-            .filter_map(|line| line.split(' ').next()?.parse().ok())
-            .collect();
+        let mut ssrcs: Vec<u32> =
+            self.attributes("a=ssrc:").filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
         ssrcs.dedup();
         ssrcs
     }
@@ -273,20 +229,14 @@ impl<'a> Media<'a> {
         let listed = self.attributes("a=simulcast:").flat_map(|line| {
             let mut words = line.split(' ').skip_while(|word| *word != "send");
             let layers = words.nth(1).unwrap_or_default();
-            layers
-                .split([';', ','])
-                .map(|rid| rid.trim_start_matches('~'))
-                .filter(|rid| is_rid(rid))
+            layers.split([';', ',']).map(|rid| rid.trim_start_matches('~')).filter(|rid| is_rid(rid))
         });
         listed.map(Rid::from).collect()
     }
 
     /// The payload types of its `m=` line, in order.
     fn payload_types(&self) -> impl Iterator<Item = &str> {
-        self.lines
-            .first()
-            .into_iter()
-            .flat_map(|line| line.split(' ').skip(3))
+        self.lines.first().into_iter().flat_map(|line| line.split(' ').skip(3))
     }
 
     fn codec_of(&self, payload_type: &str) -> Option<Codec> {
@@ -318,12 +268,8 @@ impl<'a> Media<'a> {
 
     fn order_codecs(&mut self, order: &[Codec]) {
         let rank = |pt: &str| {
-            let codec = self
-                .codec_of(pt)
-                .or_else(|| self.codec_of(self.repaired_by(pt)?));
-            codec
-                .and_then(|codec| order.iter().position(|wanted| *wanted == codec))
-                .unwrap_or(order.len())
+            let codec = self.codec_of(pt).or_else(|| self.codec_of(self.repaired_by(pt)?));
+            codec.and_then(|codec| order.iter().position(|wanted| *wanted == codec)).unwrap_or(order.len())
         };
         let mut types: Vec<String> = self.payload_types().map(str::to_owned).collect();
         types.sort_by_cached_key(|pt| rank(pt));
@@ -333,16 +279,10 @@ impl<'a> Media<'a> {
     /// Drops the codecs that are not in the list, and orders the rest by it.
     pub(crate) fn restrict_codecs(&mut self, wanted: &[Codec]) {
         let keep = |pt: &str| {
-            let codec = self
-                .codec_of(pt)
-                .or_else(|| self.codec_of(self.repaired_by(pt)?));
+            let codec = self.codec_of(pt).or_else(|| self.codec_of(self.repaired_by(pt)?));
             codec.is_some_and(|codec| wanted.contains(&codec))
         };
-        let types: Vec<String> = self
-            .payload_types()
-            .filter(|pt| keep(pt))
-            .map(str::to_owned)
-            .collect();
+        let types: Vec<String> = self.payload_types().filter(|pt| keep(pt)).map(str::to_owned).collect();
         if types.is_empty() {
             return;
         }
@@ -398,10 +338,7 @@ impl<'a> Media<'a> {
     }
 
     fn after_opus(&mut self, prefix: &str, edit: impl FnOnce(&mut Cow<'a, str>) -> Option<String>) {
-        let opus = self
-            .payload_types()
-            .find(|pt| self.codec_of(pt) == Some(Codec::Opus))
-            .map(str::to_owned);
+        let opus = self.payload_types().find(|pt| self.codec_of(pt) == Some(Codec::Opus)).map(str::to_owned);
         let Some(opus) = opus else { return };
         let start = format!("{prefix}{opus} ");
         if let Some(index) = self.lines.iter().position(|line| line.starts_with(&start))
@@ -416,10 +353,7 @@ impl<'a> Media<'a> {
     pub(crate) fn name_sender(&mut self, track: &Outgoing) {
         let msid = format!("{} {}", track.stream_id, track.track_id);
         for line in &mut self.lines {
-            let renamed = match line
-                .strip_prefix("a=ssrc:")
-                .and_then(|source| source.split_once(' '))
-            {
+            let renamed = match line.strip_prefix("a=ssrc:").and_then(|source| source.split_once(' ')) {
                 Some((ssrc, value)) if value.starts_with("msid:") => {
                     format!("a=ssrc:{ssrc} msid:{msid}")
                 }
@@ -435,8 +369,7 @@ impl<'a> Media<'a> {
 
     /// Drops the lines that announce SSRCs, which layers told apart by their rid must not have.
     pub(crate) fn hide_sources(&mut self) {
-        self.lines
-            .retain(|line| !line.starts_with("a=ssrc:") && !line.starts_with("a=ssrc-group:"));
+        self.lines.retain(|line| !line.starts_with("a=ssrc:") && !line.starts_with("a=ssrc-group:"));
     }
 
     fn hide_sender(&mut self) {
@@ -457,11 +390,7 @@ impl<'a> Media<'a> {
 
 /// The audio and video sections as they stand after an exchange: `remote` is what the other side said, `answer` the answer,
 /// whoever made it.
-pub(crate) fn sections(
-    remote: &Sdp,
-    answer: &Sdp,
-    sending: impl Fn(Mid) -> Option<u64>,
-) -> Vec<Section> {
+pub(crate) fn sections(remote: &Sdp, answer: &Sdp, sending: impl Fn(Mid) -> Option<u64>) -> Vec<Section> {
     let section = |media: &Media| {
         let kind = media.kind?;
         let answered = answer.find(media.mid);
@@ -485,13 +414,9 @@ pub(crate) fn sections(
 /// Whether the text is a candidate with an address in digits, of a transport and type that can be used.
 pub(crate) fn is_literal_candidate(text: &str) -> bool {
     let mut words = text.trim_start_matches("a=").split_ascii_whitespace();
-    let transport = words
-        .nth(2)
-        .is_some_and(|word| word.eq_ignore_ascii_case("udp") || word.eq_ignore_ascii_case("tcp"));
-    transport
-        && words
-            .nth(1)
-            .is_some_and(|address| address.parse::<std::net::IpAddr>().is_ok())
+    let transport =
+        words.nth(2).is_some_and(|word| word.eq_ignore_ascii_case("udp") || word.eq_ignore_ascii_case("tcp"));
+    transport && words.nth(1).is_some_and(|address| address.parse::<std::net::IpAddr>().is_ok())
 }
 
 fn is_identifier(byte: u8) -> bool {

@@ -3,9 +3,7 @@
 use std::time::Instant;
 
 use str0m::change::{SdpAnswer, SdpPendingOffer};
-use str0m::media::{
-    Direction as LibraryDirection, MediaKind as LibraryKind, Simulcast, SimulcastLayer,
-};
+use str0m::media::{Direction as LibraryDirection, MediaKind as LibraryKind, Simulcast, SimulcastLayer};
 
 use crate::channels::Channels;
 use crate::negotiation::{Media, Sdp, sections};
@@ -38,17 +36,10 @@ impl Peer {
     ///
     /// # Errors
     /// [`PeerError::Closed`] if the connection has ended.
-    pub fn create_offer(
-        &mut self,
-        now: Instant,
-        options: OfferOptions,
-    ) -> Result<Option<Description>, PeerError> {
+    pub fn create_offer(&mut self, now: Instant, options: OfferOptions) -> Result<Option<Description>, PeerError> {
         self.check_open()?;
         self.advance(now);
-        let options = self
-            .postponed
-            .take()
-            .map_or(options, |postponed| merge(postponed, options));
+        let options = self.postponed.take().map_or(options, |postponed| merge(postponed, options));
         if self.pending.is_some() {
             self.postponed = Some(options);
             return Ok(None);
@@ -124,11 +115,8 @@ impl Peer {
 
     fn plan(&self) -> Plan {
         let mut plan = Plan::default();
-        let inactive = |mid: &Mid| {
-            self.rtc
-                .media(mid.0)
-                .is_some_and(|media| media.direction() == LibraryDirection::Inactive)
-        };
+        let inactive =
+            |mid: &Mid| self.rtc.media(mid.0).is_some_and(|media| media.direction() == LibraryDirection::Inactive);
         let stopped = |mid: &Mid| self.section(*mid).is_some_and(|section| section.stopped);
         let mut free: Vec<Mid> = Vec::new();
         for section in self.sections.iter().filter(|section| !section.stopped) {
@@ -142,26 +130,20 @@ impl Peer {
                         plan.vacated.push(section.mid);
                     }
                 }
-                (Origin::OwnSending, Some(key)) if inactive(&section.mid) => {
-                    plan.reused.push((section.mid, key))
-                }
+                (Origin::OwnSending, Some(key)) if inactive(&section.mid) => plan.reused.push((section.mid, key)),
                 (Origin::OwnReceiving, _) if inactive(&section.mid) => plan.spare.push(section.mid),
                 _ => {}
             }
         }
-        let mut waiting: Vec<_> = self
-            .tracks
-            .iter()
-            .filter(|(_, track)| track.mid.is_none_or(|mid| stopped(&mid)))
-            .collect();
+        let mut waiting: Vec<_> =
+            self.tracks.iter().filter(|(_, track)| track.mid.is_none_or(|mid| stopped(&mid))).collect();
         waiting.sort_unstable_by_key(|(_, track)| track.order);
         for (key, track) in waiting {
             let takes = |mid: &&Mid| {
-                self.slots.get(mid).is_some_and(|slot| {
-                    slot.kind == track.outgoing.kind && slot.rids == track.outgoing.rids
-                }) && self
-                    .section(**mid)
-                    .is_some_and(|section| section.takes(&track.outgoing.codecs))
+                self.slots
+                    .get(mid)
+                    .is_some_and(|slot| slot.kind == track.outgoing.kind && slot.rids == track.outgoing.rids)
+                    && self.section(**mid).is_some_and(|section| section.takes(&track.outgoing.codecs))
             };
             match free.iter().find(takes).copied() {
                 Some(mid) => {
@@ -178,11 +160,7 @@ impl Peer {
     /// Gives every section that changes hands fresh streams: whoever listens must not take the new track for the old one.
     fn prepare_streams(&mut self, plan: &Plan) {
         for mid in &plan.vacated {
-            let rids = self
-                .slots
-                .get(mid)
-                .map(|slot| slot.rids.clone())
-                .unwrap_or_default();
+            let rids = self.slots.get(mid).map(|slot| slot.rids.clone()).unwrap_or_default();
             self.remove_streams(*mid, &rids);
         }
         for (mid, key) in &plan.reused {
@@ -191,11 +169,8 @@ impl Peer {
             };
             let (kind, rids) = (track.outgoing.kind, track.outgoing.rids.clone());
             self.remove_streams(*mid, &rids);
-            let layers: Vec<_> = if rids.is_empty() {
-                vec![None]
-            } else {
-                rids.iter().map(|rid| Some(rid.0)).collect()
-            };
+            let layers: Vec<_> =
+                if rids.is_empty() { vec![None] } else { rids.iter().map(|rid| Some(rid.0)).collect() };
             let mut api = self.rtc.direct_api();
             for layer in layers {
                 let main = api.new_ssrc();
@@ -205,27 +180,13 @@ impl Peer {
         }
     }
 
-    fn build_offer(
-        &mut self,
-        plan: &Plan,
-        options: OfferOptions,
-        opens_channels: bool,
-    ) -> Option<Description> {
+    fn build_offer(&mut self, plan: &Plan, options: OfferOptions, opens_channels: bool) -> Option<Description> {
         let anchor = self.anchor();
         let mut api = self.rtc.sdp_api();
         let mut receiving = Vec::new();
-        for (kind, count) in [
-            (MediaKind::Audio, options.audio),
-            (MediaKind::Video, options.video),
-        ] {
+        for (kind, count) in [(MediaKind::Audio, options.audio), (MediaKind::Video, options.video)] {
             for _ in 0..count {
-                let mid = api.add_media(
-                    to_library(kind),
-                    LibraryDirection::RecvOnly,
-                    None,
-                    None,
-                    None,
-                );
+                let mid = api.add_media(to_library(kind), LibraryDirection::RecvOnly, None, None, None);
                 receiving.push((Mid(mid), kind));
             }
         }
@@ -235,15 +196,9 @@ impl Peer {
                 announced.push((api.add_channel_with_config(config.clone()), config));
             }
         }
-        plan.vacated
-            .iter()
-            .for_each(|mid| api.set_direction(mid.0, LibraryDirection::Inactive));
-        plan.spare
-            .iter()
-            .for_each(|mid| api.set_direction(mid.0, LibraryDirection::RecvOnly));
-        plan.reused
-            .iter()
-            .for_each(|(mid, _)| api.set_direction(mid.0, LibraryDirection::SendOnly));
+        plan.vacated.iter().for_each(|mid| api.set_direction(mid.0, LibraryDirection::Inactive));
+        plan.spare.iter().for_each(|mid| api.set_direction(mid.0, LibraryDirection::RecvOnly));
+        plan.reused.iter().for_each(|(mid, _)| api.set_direction(mid.0, LibraryDirection::SendOnly));
         let mut placed = plan.reused.clone();
         for key in &plan.added {
             let Some(track) = self.tracks.get(key) else {
@@ -263,9 +218,7 @@ impl Peer {
             api.set_direction(mid.0, direction);
         }
         let (offer, token) = api.apply()?;
-        announced
-            .iter()
-            .for_each(|(id, config)| self.channels.announce(*id, config));
+        announced.iter().for_each(|(id, config)| self.channels.announce(*id, config));
         self.dirty = true;
         self.changed = false;
         Some(self.publish(offer.to_sdp_string(), token, placed, receiving, ufrag))
@@ -275,10 +228,7 @@ impl Peer {
     fn anchor(&self) -> Option<(Mid, LibraryDirection)> {
         self.sections.iter().find_map(|section| {
             let direction = self.rtc.media(section.mid.0)?.direction();
-            let one_way = matches!(
-                direction,
-                LibraryDirection::SendOnly | LibraryDirection::RecvOnly
-            );
+            let one_way = matches!(direction, LibraryDirection::SendOnly | LibraryDirection::RecvOnly);
             one_way.then_some((section.mid, direction))
         })
     }
@@ -292,10 +242,7 @@ impl Peer {
         ufrag: Option<String>,
     ) -> Description {
         let key_of = |mid: Mid| {
-            let new = placed
-                .iter()
-                .find(|(place, _)| *place == mid)
-                .map(|(_, key)| *key);
+            let new = placed.iter().find(|(place, _)| *place == mid).map(|(_, key)| *key);
             new.or_else(|| self.key_of(mid))
         };
         let (sdp, sections) = match Sdp::parse(&text) {
@@ -306,25 +253,13 @@ impl Peer {
                         complete(media, &track.outgoing);
                     }
                 }
-                let sections = offer
-                    .streams()
-                    .filter_map(|media| self.expect(media, key_of(media.mid)))
-                    .collect();
+                let sections = offer.streams().filter_map(|media| self.expect(media, key_of(media.mid))).collect();
                 (offer.to_text(), sections)
             }
             Err(_) => (text, Vec::new()),
         };
-        self.pending = Some(PendingOffer {
-            token,
-            placed,
-            receiving,
-            ufrag,
-        });
-        Description {
-            sdp,
-            sections,
-            missing: Missing::default(),
-        }
+        self.pending = Some(PendingOffer { token, placed, receiving, ufrag });
+        Description { sdp, sections, missing: Missing::default() }
     }
 
     /// A section as it stands if the other side accepts it.
@@ -336,9 +271,7 @@ impl Peer {
             receiving: known.is_some_and(|section| section.receiving),
             stream_id: known.and_then(|section| section.stream_id.clone()),
             track_id: known.and_then(|section| section.track_id.clone()),
-            rids: known
-                .map(|section| section.rids.clone())
-                .unwrap_or_default(),
+            rids: known.map(|section| section.rids.clone()).unwrap_or_default(),
             sending,
             codecs: media.codecs(),
             stopped: media.stopped(),
@@ -347,8 +280,7 @@ impl Peer {
 
     fn settle(&mut self, answer: &Sdp, placed: &[(Mid, u64)], receiving: &[(Mid, MediaKind)]) {
         for (mid, kind) in receiving {
-            self.slots
-                .insert(*mid, Slot::new(*kind, Origin::OwnReceiving));
+            self.slots.insert(*mid, Slot::new(*kind, Origin::OwnReceiving));
         }
         for (mid, key) in placed {
             let Some(track) = self.tracks.get(key) else {
@@ -357,30 +289,18 @@ impl Peer {
                 let Some(kind) = answer.find(*mid).and_then(|media| media.kind) else {
                     continue;
                 };
-                self.slots
-                    .entry(*mid)
-                    .or_insert_with(|| Slot::new(kind, Origin::OwnSending));
+                self.slots.entry(*mid).or_insert_with(|| Slot::new(kind, Origin::OwnSending));
                 continue;
             };
-            let slot = self
-                .slots
-                .entry(*mid)
-                .or_insert_with(|| Slot::new(track.outgoing.kind, Origin::OwnSending));
+            let slot = self.slots.entry(*mid).or_insert_with(|| Slot::new(track.outgoing.kind, Origin::OwnSending));
             slot.rids = track.outgoing.rids.clone();
             slot.key = Some(*key);
         }
-        let owners: Vec<(Mid, u64)> = self
-            .slots
-            .iter()
-            .filter_map(|(mid, slot)| Some((*mid, slot.key?)))
-            .collect();
+        let owners: Vec<(Mid, u64)> = self.slots.iter().filter_map(|(mid, slot)| Some((*mid, slot.key?))).collect();
         for (mid, key) in owners {
             if answer.find(mid).is_some_and(Media::stopped) {
                 self.slots.remove(&mid);
-                self.tracks
-                    .get_mut(&key)
-                    .into_iter()
-                    .for_each(|track| track.mid = None);
+                self.tracks.get_mut(&key).into_iter().for_each(|track| track.mid = None);
             } else {
                 self.equip(key, mid);
             }
@@ -389,7 +309,7 @@ impl Peer {
 }
 
 impl Section {
-    fn takes(&self, codecs: &[Codec]) -> bool {
+    pub(crate) fn takes(&self, codecs: &[Codec]) -> bool {
         codecs.is_empty() || codecs.iter().any(|codec| self.codecs.contains(codec))
     }
 }
@@ -422,8 +342,7 @@ fn simulcast(rids: &[crate::Rid]) -> Option<Simulcast> {
         return None;
     }
     let mut simulcast = Simulcast::new();
-    rids.iter()
-        .for_each(|rid| simulcast.add_send_layer(SimulcastLayer::new(rid.as_str())));
+    rids.iter().for_each(|rid| simulcast.add_send_layer(SimulcastLayer::new(rid.as_str())));
     Some(simulcast)
 }
 

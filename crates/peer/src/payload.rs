@@ -10,12 +10,8 @@ use crate::section::{Codec, MediaKind};
 
 /// H.264 profiles taken: constrained baseline, baseline, main and high, each with its payload types. All in packetization
 /// mode 1; without it large slices could not be split.
-const H264: [(u8, u8, u32); 4] = [
-    (125, 107, 0x42e01f),
-    (127, 121, 0x42001f),
-    (106, 116, 0x4d001f),
-    (123, 118, 0x64001f),
-];
+const H264: [(u8, u8, u32); 4] =
+    [(125, 107, 0x42e01f), (127, 121, 0x42001f), (106, 116, 0x4d001f), (123, 118, 0x64001f)];
 
 /// The codecs in the order in which they are offered to those who have no preference.
 pub(crate) fn configure(codecs: &mut CodecConfig) {
@@ -23,12 +19,7 @@ pub(crate) fn configure(codecs: &mut CodecConfig) {
     codecs.enable_opus(true, true);
     codecs.enable_vp8(true);
     for (payload_type, retransmission, profile) in H264 {
-        codecs.add_h264(
-            payload_type.into(),
-            Some(retransmission.into()),
-            true,
-            profile,
-        );
+        codecs.add_h264(payload_type.into(), Some(retransmission.into()), true, profile);
     }
     codecs.enable_vp9(true);
     codecs.enable_av1(true);
@@ -60,11 +51,7 @@ pub(crate) fn negotiated(rtc: &Rtc, mid: Mid, kind: MediaKind) -> Vec<(Codec, Pt
         return Vec::new();
     };
     let mut types: Vec<(Codec, Pt)> = Vec::new();
-    let params = rtc
-        .codec_config()
-        .params()
-        .iter()
-        .filter(|params| media.remote_pts().contains(&params.pt()));
+    let params = rtc.codec_config().params().iter().filter(|params| media.remote_pts().contains(&params.pt()));
     for (payload_type, codec) in params.flat_map(payload_types) {
         if codec.kind() == kind && !types.iter().any(|(known, _)| *known == codec) {
             types.push((codec, payload_type));
@@ -83,9 +70,7 @@ fn payload_types(params: &str0m::format::PayloadParams) -> impl Iterator<Item = 
         _ => None,
     };
     let redundant = params.red().map(|payload_type| (payload_type, Codec::Red));
-    redundant
-        .into_iter()
-        .chain(codec.map(|codec| (params.pt(), codec)))
+    redundant.into_iter().chain(codec.map(|codec| (params.pt(), codec)))
 }
 
 /// Prepares the change of a VP8 payload descriptor; `None` if there is nothing to change or no descriptor.
@@ -108,13 +93,9 @@ pub(crate) fn vp8_patch(payload: &[u8], mut rewrite: Vp8Rewrite) -> Option<Vp8Pa
         match patch.build() {
             Ok(patch) => return Some(patch),
             Err(Vp8PatchError::PictureIdMissing) => rewrite.picture_id = None,
-            Err(Vp8PatchError::PictureIdTooLarge) => {
-                rewrite.picture_id = rewrite.picture_id.map(|id| id & 0x7f)
-            }
+            Err(Vp8PatchError::PictureIdTooLarge) => rewrite.picture_id = rewrite.picture_id.map(|id| id & 0x7f),
             Err(Vp8PatchError::Tl0PicIdxMissing) => rewrite.tl0_pic_idx = None,
-            Err(Vp8PatchError::KeyIdxMissing | Vp8PatchError::KeyIdxTooLarge) => {
-                rewrite.key_idx = None
-            }
+            Err(Vp8PatchError::KeyIdxMissing | Vp8PatchError::KeyIdxTooLarge) => rewrite.key_idx = None,
             Err(_) => return None,
         }
     }

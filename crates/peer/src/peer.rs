@@ -6,23 +6,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use str0m::bwe::{Bitrate, BweKind};
+use str0m::bwe::Bitrate;
 use str0m::change::SdpPendingOffer;
 use str0m::media::{KeyframeRequestKind, Pt};
 use str0m::net::Receive;
-use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
-use str0m::{IceConnectionState, IceCreds, Input, Reason, Rtc, RtcConfig};
+use str0m::rtp::{RtpWrite, Ssrc};
+use str0m::{Input, Reason, Rtc};
 
 use crate::channels::Channels;
 use crate::payload::PayloadTable;
-use crate::section::{
-    Codec, MediaKind, Mid, Missing, OfferOptions, Outgoing, Preference, Rid, Section,
-};
+use crate::section::{Codec, MediaKind, Mid, OfferOptions, Outgoing, Preference, Rid, Section};
 use crate::statistics::{Collector, Statistics};
-use crate::{
-    Candidate, CloseReason, Event, IncomingPacket, OutgoingPacket, Output, PeerConfig, PeerError,
-    Proto, Role, SenderReport, Transmit,
-};
+use crate::{Candidate, CloseReason, Event, OutgoingPacket, Output, PeerConfig, PeerError, Proto, Role, Transmit};
 use crate::{extension, negotiation, payload};
 
 /// Time-outs are never asked for earlier than this after the last instant, whatever the library wishes.
@@ -30,14 +25,6 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 /// How many packets the pacer may release in one go before it has to wait for the next time-out.
 const PACED_AT_ONCE: usize = 32;
-
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-const STATISTICS_INTERVAL: Duration = Duration::from_secs(1);
-/// Packets kept for retransmission per video stream: about a second of it.
-const KEPT_VIDEO: usize = 512;
-const KEPT_AUDIO: usize = 50;
-/// Our own queues bound what waits; the association must never refuse what their windows let through.
-const ASSOCIATION_BUFFER: usize = 16 << 20;
 
 /// One WebRTC connection. See the [crate documentation](crate) for how to drive it.
 pub struct Peer {
@@ -58,15 +45,15 @@ pub struct Peer {
     pub(crate) dirty: bool,
     ufrag: String,
     attached: u64,
-    statistics: Collector,
-    events: VecDeque<Event>,
-    outbox: VecDeque<Transmit>,
+    pub(crate) statistics: Collector,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) outbox: VecDeque<Transmit>,
     /// Whether the library took a datagram and has not been asked since what it made of it.
-    unpolled: bool,
+    pub(crate) unpolled: bool,
     now: Instant,
-    unreachable: bool,
-    ending: Option<CloseReason>,
-    closed: bool,
+    pub(crate) unreachable: bool,
+    pub(crate) ending: Option<CloseReason>,
+    pub(crate) closed: bool,
 }
 
 /// A track to send.
@@ -96,6 +83,8 @@ pub(crate) struct Slot {
     pub(crate) origin: Origin,
     pub(crate) key: Option<u64>,
     pub(crate) rids: Vec<Rid>,
+    /// Whether the other side offered to receive on it.
+    pub(crate) inviting: bool,
     /// The SSRCs that the other side announced.
     pub(crate) announced: Vec<u32>,
 }
@@ -114,8 +103,8 @@ impl Peer {
     /// # Errors
     /// [`PeerError::InvalidConfig`] and [`PeerError::InvalidCandidate`] if the configuration cannot be used.
     pub fn new(config: PeerConfig, now: Instant) -> Result<Self, PeerError> {
-        check_credentials(&config)?;
-        let mut rtc = library_config(&config).build(now);
+        config.check()?;
+        let mut rtc = config.library().build(now);
         for candidate in &config.candidates {
             rtc.add_local_candidate(candidate.to_library()?);
         }
@@ -151,11 +140,14 @@ impl Peer {
     /// counts: the other side's checks may come before its answer.
     #[must_use]
     pub fn local_ufrag(&self) -> &str {
-        let offered = self
-            .pending
-            .as_ref()
-            .and_then(|pending| pending.ufrag.as_deref());
+        let offered = self.pending.as_ref().and_then(|pending| pending.ufrag.as_deref());
         offered.unwrap_or(&self.ufrag)
+    }
+
+    /// The section of that name, as last agreed on.
+    #[must_use]
+    pub fn section(&self, mid: Mid) -> Option<&Section> {
+        self.sections.iter().find(|section| section.mid == mid)
     }
 
     /// The audio and video sections as last agreed on.
@@ -188,15 +180,10 @@ impl Peer {
         self.advance(now);
         self.harvest();
         let now = self.now;
-        let outcome = guard(
-            || match Receive::new(proto.to_library(), source, destination, data) {
-                Ok(receive) => self
-                    .rtc
-                    .handle_input(Input::Receive(now, receive))
-                    .map_err(|error| error.to_string()),
-                Err(_) => Ok(()),
-            },
-        );
+        let outcome = guard(|| match Receive::new(proto.to_library(), source, destination, data) {
+            Ok(receive) => self.rtc.handle_input(Input::Receive(now, receive)).map_err(|error| error.to_string()),
+            Err(_) => Ok(()),
+        });
         match outcome {
             Err(panic) => self.fail(panic.to_string()),
             Ok(Err(error)) if !self.rtc.is_alive() => self.fail(error),
@@ -233,12 +220,10 @@ impl Peer {
                 Err(panic) => self.fail(panic.to_string()),
                 Ok(Err(error)) => self.fail(error),
                 Ok(Ok(str0m::Output::Transmit(transmit))) => {
-                    return Output::Transmit(from_library(transmit));
+                    return Output::Transmit(Transmit::from_library(transmit));
                 }
                 Ok(Ok(str0m::Output::Event(event))) => self.translate(event),
-                Ok(Ok(str0m::Output::Timeout(_))) if self.dirty || !self.events.is_empty() => {
-                    self.unpolled = false
-                }
+                Ok(Ok(str0m::Output::Timeout(_))) if self.dirty || !self.events.is_empty() => self.unpolled = false,
                 Ok(Ok(str0m::Output::Timeout(_))) if self.ending.is_some() => self.end(),
                 Ok(Ok(str0m::Output::Timeout(wanted))) => {
                     self.unpolled = false;
@@ -248,9 +233,7 @@ impl Peer {
                         self.dirty = true;
                         continue;
                     }
-                    return Output::Timeout(
-                        wanted.clamp(self.now + SHORTEST_TIMEOUT, self.now + LONGEST_TIMEOUT),
-                    );
+                    return Output::Timeout(wanted.clamp(self.now + SHORTEST_TIMEOUT, self.now + LONGEST_TIMEOUT));
                 }
             }
         }
@@ -266,17 +249,13 @@ impl Peer {
         let text = candidate.trim();
         let text = text.strip_prefix("a=").unwrap_or(text);
         if text.is_empty() || !text.starts_with("candidate:") {
-            return Err(PeerError::InvalidCandidate(format!(
-                "it does not begin with \"candidate:\": {text:.80}"
-            )));
+            return Err(PeerError::InvalidCandidate(format!("it does not begin with \"candidate:\": {text:.80}")));
         }
         if self.role == Role::Server || !negotiation::is_literal_candidate(text) {
             return Ok(());
         }
-        let parsed =
-            guard(|| str0m::Candidate::from_sdp_string(text).map_err(|error| error.to_string()))?;
-        self.rtc
-            .add_remote_candidate(parsed.map_err(PeerError::InvalidCandidate)?);
+        let parsed = guard(|| str0m::Candidate::from_sdp_string(text).map_err(|error| error.to_string()))?;
+        self.rtc.add_remote_candidate(parsed.map_err(PeerError::InvalidCandidate)?);
         self.dirty = true;
         Ok(())
     }
@@ -285,30 +264,18 @@ impl Peer {
     ///
     /// # Errors
     /// [`PeerError::InvalidCandidate`] if the address cannot be used.
-    pub fn add_local_candidate(
-        &mut self,
-        candidate: Candidate,
-    ) -> Result<Option<String>, PeerError> {
+    pub fn add_local_candidate(&mut self, candidate: Candidate) -> Result<Option<String>, PeerError> {
         self.check_open()?;
         let candidate = candidate.to_library()?;
         self.dirty = true;
-        Ok(self
-            .rtc
-            .add_local_candidate(candidate)
-            .map(str0m::Candidate::to_sdp_string))
+        Ok(self.rtc.add_local_candidate(candidate).map(str0m::Candidate::to_sdp_string))
     }
 
     /// Attaches a track to send, which takes effect with the next negotiation. A key that is in use is given to the new track.
     pub fn attach(&mut self, key: u64, outgoing: Outgoing) {
         self.detach(key);
         self.attached += 1;
-        let track = Track {
-            outgoing,
-            order: self.attached,
-            mid: None,
-            payload_types: Vec::new(),
-            streams: Vec::new(),
-        };
+        let track = Track { outgoing, order: self.attached, mid: None, payload_types: Vec::new(), streams: Vec::new() };
         self.tracks.insert(key, track);
         self.changed = true;
     }
@@ -323,21 +290,6 @@ impl Peer {
         }
     }
 
-    /// How many sections the attached tracks lack at the moment.
-    #[must_use]
-    pub fn missing(&self) -> Missing {
-        let lacking = |kind| {
-            self.tracks
-                .values()
-                .filter(|track| track.mid.is_none() && track.outgoing.kind == kind)
-                .count()
-        };
-        Missing {
-            audio: lacking(MediaKind::Audio),
-            video: lacking(MediaKind::Video),
-        }
-    }
-
     /// Sends a packet on an attached track; it leaves with the next round of [`Peer::poll`]. Returns `false`, and drops the
     /// packet, while the track has no section or the section does not take the codec or layer.
     ///
@@ -346,39 +298,22 @@ impl Peer {
     pub fn send(&mut self, now: Instant, packet: OutgoingPacket) -> Result<bool, PeerError> {
         self.check_open()?;
         self.advance(now);
-        let track = self
-            .tracks
-            .get(&packet.key)
-            .ok_or(PeerError::UnknownKey(packet.key))?;
-        let payload_type = track
-            .payload_types
-            .iter()
-            .find(|(codec, _)| *codec == packet.codec);
+        let track = self.tracks.get(&packet.key).ok_or(PeerError::UnknownKey(packet.key))?;
+        let payload_type = track.payload_types.iter().find(|(codec, _)| *codec == packet.codec);
         let stream = match track.streams.as_slice() {
             [(None, ssrc)] => Some(*ssrc),
-            streams => streams
-                .iter()
-                .find(|(rid, _)| *rid == packet.rid)
-                .map(|(_, ssrc)| *ssrc),
+            streams => streams.iter().find(|(rid, _)| *rid == packet.rid).map(|(_, ssrc)| *ssrc),
         };
         let (Some((_, payload_type)), Some(ssrc)) = (payload_type, stream) else {
             return Ok(false);
         };
-        let patch = packet
-            .vp8
-            .and_then(|rewrite| payload::vp8_patch(&packet.payload, rewrite));
+        let patch = packet.vp8.and_then(|rewrite| payload::vp8_patch(&packet.payload, rewrite));
         // A report made from an instant in the future would claim RTP time zero.
         let wallclock = packet.wallclock.min(self.now);
-        let mut write = RtpWrite::new(
-            *payload_type,
-            packet.seq.into(),
-            packet.timestamp,
-            wallclock,
-            packet.payload,
-        )
-        .marker(packet.marker)
-        .nackable(packet.nackable)
-        .ext_vals(extension::to_values(packet.extensions));
+        let mut write = RtpWrite::new(*payload_type, packet.seq.into(), packet.timestamp, wallclock, packet.payload)
+            .marker(packet.marker)
+            .nackable(packet.nackable)
+            .ext_vals(extension::to_values(packet.extensions));
         if let Some(patch) = patch {
             write = write.vp8_patch(patch);
         }
@@ -393,16 +328,8 @@ impl Peer {
 
     /// Asks the other side for a key frame. Returns `false` if nothing has arrived on that section and layer yet.
     pub fn request_keyframe(&mut self, mid: Mid, rid: Option<Rid>) -> bool {
-        let known = self
-            .sources
-            .iter()
-            .filter(|(_, place)| **place == (mid, rid))
-            .map(|(ssrc, _)| *ssrc);
-        let announced = self
-            .slots
-            .get(&mid)
-            .filter(|_| rid.is_none())
-            .map(|slot| slot.announced.clone());
+        let known = self.sources.iter().filter(|(_, place)| **place == (mid, rid)).map(|(ssrc, _)| *ssrc);
+        let announced = self.slots.get(&mid).filter(|_| rid.is_none()).map(|slot| slot.announced.clone());
         let candidates: Vec<u32> = known.chain(announced.unwrap_or_default()).collect();
         let mut api = self.rtc.direct_api();
         for ssrc in candidates {
@@ -421,12 +348,7 @@ impl Peer {
     ///
     /// # Errors
     /// [`PeerError::UnknownChannel`], [`PeerError::MessageTooLarge`], [`PeerError::EmptyMessage`], or [`PeerError::Closed`] if the connection has ended.
-    pub fn send_data(
-        &mut self,
-        label: &str,
-        binary: bool,
-        payload: Bytes,
-    ) -> Result<bool, PeerError> {
+    pub fn send_data(&mut self, label: &str, binary: bool, payload: Bytes) -> Result<bool, PeerError> {
         self.check_open()?;
         let taken = self.channels.push(label, binary, payload)?;
         self.dirty |= taken;
@@ -446,9 +368,7 @@ impl Peer {
 
     /// Tells the bandwidth estimation, if it is on, how much is being sent and how much could be sent, in bits per second.
     pub fn set_bitrates(&mut self, current: u64, desired: u64) {
-        self.rtc
-            .bwe()
-            .set_bitrate(Bitrate::bps(current), Bitrate::bps(desired));
+        self.rtc.bwe().set_bitrate(Bitrate::bps(current), Bitrate::bps(desired));
     }
 
     /// Says good-bye to the other side. Poll until [`Output::Timeout`] afterwards; [`Event::Closed`] is the last event.
@@ -466,11 +386,7 @@ impl Peer {
     }
 
     pub(crate) fn check_open(&self) -> Result<(), PeerError> {
-        if self.closed || self.ending.is_some() {
-            Err(PeerError::Closed)
-        } else {
-            Ok(())
-        }
+        if self.closed || self.ending.is_some() { Err(PeerError::Closed) } else { Ok(()) }
     }
 
     pub(crate) fn advance(&mut self, now: Instant) {
@@ -483,21 +399,12 @@ impl Peer {
         self.payloads = PayloadTable::new(&self.rtc);
         for section in &self.sections {
             if let Some(track) = section.sending.and_then(|key| self.tracks.get_mut(&key)) {
-                track
-                    .payload_types
-                    .retain(|(codec, _)| section.codecs.contains(codec));
+                track.payload_types.retain(|(codec, _)| section.codecs.contains(codec));
             }
         }
         self.ufrag = self.rtc.direct_api().local_ice_credentials().ufrag;
-        let receiving = |mid| {
-            self.sections
-                .iter()
-                .any(|section| section.mid == mid && section.receiving)
-        };
-        self.statistics.retain(
-            |mid| self.slots.get(&mid).is_some_and(|slot| slot.key.is_some()),
-            receiving,
-        );
+        let receiving = |mid| self.sections.iter().any(|section| section.mid == mid && section.receiving);
+        self.statistics.retain(|mid| self.slots.get(&mid).is_some_and(|slot| slot.key.is_some()), receiving);
         self.dirty = true;
     }
 
@@ -517,151 +424,23 @@ impl Peer {
         }
     }
 
-    /// Takes out what the last datagram brought: the library has room for one packet only.
-    fn harvest(&mut self) {
-        while self.unpolled && !self.closed {
-            match guard(|| self.rtc.poll_output().map_err(|error| error.to_string())) {
-                Err(panic) => self.fail(panic.to_string()),
-                Ok(Err(error)) => self.fail(error),
-                Ok(Ok(str0m::Output::Transmit(transmit))) => {
-                    self.outbox.push_back(from_library(transmit))
-                }
-                Ok(Ok(str0m::Output::Event(event))) => self.translate(event),
-                Ok(Ok(str0m::Output::Timeout(_))) => self.unpolled = false,
-            }
-        }
-    }
-
     fn tell_time(&mut self) {
         let now = self.now;
         if self.channels.has_queued() {
             let low = guard(|| self.channels.pump(&mut self.rtc));
             self.events.extend(low.unwrap_or_default());
         }
-        match guard(|| {
-            self.rtc
-                .handle_input(Input::Timeout(now))
-                .map_err(|error| error.to_string())
-        }) {
+        match guard(|| self.rtc.handle_input(Input::Timeout(now)).map_err(|error| error.to_string())) {
             Err(panic) => self.fail(panic.to_string()),
             Ok(Err(error)) => self.fail(error),
             Ok(Ok(())) => {}
         }
     }
-
-    fn translate(&mut self, event: str0m::Event) {
-        use str0m::Event as Library;
-        let event = match event {
-            Library::Connected => Some(Event::Connected),
-            Library::IceConnectionStateChange(state) => self.reachability(state),
-            Library::RtpPacket(packet) => self.receive(packet).map(Event::Rtp),
-            Library::KeyframeRequest(request) => {
-                let rid = request.rid.map(Rid);
-                self.key_of(Mid(request.mid))
-                    .map(|key| Event::KeyframeRequest { key, rid })
-            }
-            Library::SenderFeedback(report) => Some(Event::SenderReport(SenderReport {
-                mid: Mid(report.mid),
-                rid: report.rid.map(Rid),
-                wallclock: report.sender_info.ntp_time,
-                timestamp: report.sender_info.rtp_time.numer() as u32,
-                received: report.received_at,
-            })),
-            Library::ChannelOpen(id, label) => {
-                self.dirty = true;
-                Some(self.channels.opened(&mut self.rtc, id, &label))
-            }
-            Library::ChannelData(data) => self.channels.label(data.id).map(|label| Event::Data {
-                label,
-                binary: data.binary,
-                payload: data.data.into(),
-            }),
-            Library::ChannelBufferedAmountLow(_) => {
-                self.dirty |= self.channels.has_queued();
-                None
-            }
-            Library::ChannelClose(id) => self.channels.closed(id),
-            Library::EgressBitrateEstimate(
-                BweKind::Twcc { estimate, .. } | BweKind::Remb { estimate, .. },
-            ) => Some(Event::Bandwidth {
-                bitrate: estimate.as_u64(),
-            }),
-            Library::PeerStats(stats) => {
-                self.statistics.peer(stats);
-                None
-            }
-            Library::MediaEgressStats(stats) => {
-                self.statistics.egress(stats);
-                None
-            }
-            Library::MediaIngressStats(stats) => {
-                self.statistics.ingress(stats);
-                None
-            }
-            Library::Closed => {
-                self.ending.get_or_insert(CloseReason::Remote);
-                None
-            }
-            _ => None,
-        };
-        self.events.extend(event);
-    }
-
-    fn reachability(&mut self, state: IceConnectionState) -> Option<Event> {
-        match state {
-            IceConnectionState::Disconnected if !self.unreachable => {
-                self.unreachable = true;
-                Some(Event::Disconnected)
-            }
-            IceConnectionState::Connected | IceConnectionState::Completed if self.unreachable => {
-                self.unreachable = false;
-                Some(Event::Reconnected)
-            }
-            _ => None,
-        }
-    }
-
-    fn receive(&mut self, packet: RtpPacket) -> Option<IncomingPacket> {
-        let header = packet.header;
-        let codec = self.payloads.codec(header.payload_type)?;
-        let (mid, rid) = self.place(header.ssrc, codec)?;
-        Some(IncomingPacket {
-            mid,
-            rid,
-            codec,
-            ssrc: *header.ssrc,
-            seq: *packet.seq_no,
-            timestamp: header.timestamp,
-            marker: header.marker,
-            payload: packet.payload,
-            extensions: extension::from_values(&header.ext_vals),
-            received: packet.timestamp,
-        })
-    }
-
-    /// The section and layer that a source belongs to. Only its first packets say so themselves.
-    fn place(&mut self, ssrc: Ssrc, codec: Codec) -> Option<(Mid, Option<Rid>)> {
-        if let Some(place) = self.sources.get(&ssrc) {
-            return Some(*place);
-        }
-        let mut api = self.rtc.direct_api();
-        let stream = api.stream_rx(&ssrc)?;
-        if codec == Codec::Opus {
-            // Without a retransmission stream the library asks for none, but lost Opus packets may be sent again as they were.
-            stream.suppress_nack(false);
-        }
-        let place = (Mid(stream.mid()), stream.rid().map(Rid));
-        self.sources.insert(*ssrc, place);
-        Some(place)
-    }
 }
 
 impl std::fmt::Debug for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Peer")
-            .field("role", &self.role)
-            .field("ufrag", &self.ufrag)
-            .finish_non_exhaustive()
+        f.debug_struct("Peer").field("role", &self.role).field("ufrag", &self.ufrag).finish_non_exhaustive()
     }
 }
 
@@ -673,55 +452,4 @@ pub(crate) fn guard<T>(work: impl FnOnce() -> T) -> Result<T, PeerError> {
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
         PeerError::Internal(text.unwrap_or_else(|| "panic".to_owned()))
     })
-}
-
-fn check_credentials(config: &PeerConfig) -> Result<(), PeerError> {
-    let valid = |text: &str, least: usize| {
-        let character = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
-        (least..=256).contains(&text.len()) && text.bytes().all(character)
-    };
-    if !valid(&config.ufrag, 4) {
-        return Err(PeerError::InvalidConfig(
-            "ufrag must be 4 to 256 characters of A-Za-z0-9+/".into(),
-        ));
-    }
-    if !valid(&config.password, 22) {
-        return Err(PeerError::InvalidConfig(
-            "password must be 22 to 256 characters of A-Za-z0-9+/".into(),
-        ));
-    }
-    Ok(())
-}
-
-fn library_config(config: &PeerConfig) -> RtcConfig {
-    let credentials = IceCreds {
-        ufrag: config.ufrag.clone(),
-        pass: config.password.clone(),
-    };
-    let mut library = RtcConfig::new()
-        .set_rtp_mode(true)
-        .set_ice_lite(config.role == Role::Server)
-        .set_local_ice_credentials(credentials)
-        .set_extension_map(extension::map())
-        .set_rtcp_report_interval_audio(REPORT_INTERVAL)
-        .set_rtcp_report_interval_video(REPORT_INTERVAL)
-        .set_stats_interval(Some(STATISTICS_INTERVAL))
-        .set_send_buffer_audio(KEPT_AUDIO)
-        .set_send_buffer_video(KEPT_VIDEO)
-        .set_sctp_max_buffered_amount(ASSOCIATION_BUFFER)
-        .enable_bwe(config.bandwidth_estimation.map(Bitrate::bps));
-    payload::configure(library.codec_config());
-    if let Some(certificate) = &config.certificate {
-        library = library.set_dtls_cert(certificate.0.clone());
-    }
-    library
-}
-
-fn from_library(transmit: str0m::net::Transmit) -> Transmit {
-    Transmit {
-        proto: Proto::from_library(transmit.proto),
-        source: transmit.source,
-        destination: transmit.destination,
-        data: transmit.contents.into(),
-    }
 }

@@ -154,11 +154,7 @@ pub struct Preference {
 
 impl Default for Preference {
     fn default() -> Self {
-        Preference {
-            codecs: Vec::new(),
-            stereo: false,
-            dtx: true,
-        }
+        Preference { codecs: Vec::new(), stereo: false, dtx: true }
     }
 }
 
@@ -185,7 +181,7 @@ pub struct Section {
     pub stopped: bool,
 }
 
-/// How many sections of each kind the attached tracks lack.
+/// How many sections of each kind the other side has to add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Missing {
     /// Audio sections.

@@ -91,13 +91,11 @@ impl Collector {
     }
 
     pub(crate) fn egress(&mut self, stats: MediaEgressStats) {
-        self.egress
-            .insert((Mid(stats.mid), stats.rid.map(Rid)), stats);
+        self.egress.insert((Mid(stats.mid), stats.rid.map(Rid)), stats);
     }
 
     pub(crate) fn ingress(&mut self, stats: MediaIngressStats) {
-        self.ingress
-            .insert((Mid(stats.mid), stats.rid.map(Rid)), stats);
+        self.ingress.insert((Mid(stats.mid), stats.rid.map(Rid)), stats);
     }
 
     /// Forgets the streams of sections that are not in use any more.
@@ -109,14 +107,9 @@ impl Collector {
     pub(crate) fn statistics(&self, key_of: impl Fn(Mid) -> Option<u64>) -> Statistics {
         let mut statistics = self.peer.as_ref().map(connection).unwrap_or_default();
         let outgoing = self.egress.iter();
-        statistics.outgoing = outgoing
-            .filter_map(|((mid, rid), stats)| Some(sent(key_of(*mid)?, *rid, stats)))
-            .collect();
-        statistics.incoming = self
-            .ingress
-            .iter()
-            .map(|((mid, rid), stats)| received(*mid, *rid, stats))
-            .collect();
+        statistics.outgoing =
+            outgoing.filter_map(|((mid, rid), stats)| Some(sent(key_of(*mid)?, *rid, stats))).collect();
+        statistics.incoming = self.ingress.iter().map(|((mid, rid), stats)| received(*mid, *rid, stats)).collect();
         statistics
     }
 }
@@ -130,13 +123,7 @@ fn connection(stats: &PeerStats) -> Statistics {
         loss_sent: stats.egress_loss_fraction,
         loss_received: stats.ingress_loss_fraction,
         bandwidth: stats.bwe_tx.map(|bitrate| bitrate.as_u64()),
-        route: pair.map(|pair| {
-            (
-                Proto::from_library(pair.protocol),
-                pair.local.addr,
-                pair.remote.addr,
-            )
-        }),
+        route: pair.map(|pair| (Proto::from_library(pair.protocol), pair.local.addr, pair.remote.addr)),
         ..Statistics::default()
     }
 }

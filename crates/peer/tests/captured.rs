@@ -146,7 +146,8 @@ fn published_tracks_are_recognized_and_all_layers_invited() {
 fn preferences_shape_the_answer() {
     let mut server = server();
     let cid = |kind: &str| {
-        let section = CHROMIUM[1].split("m=").find(|section| section.starts_with(kind) && section.contains("a=sendonly"));
+        let section =
+            CHROMIUM[1].split("m=").find(|section| section.starts_with(kind) && section.contains("a=sendonly"));
         let line = section.and_then(|section| section.lines().find(|line| line.starts_with("a=msid:")));
         line.and_then(|line| line.split(' ').nth(1)).expect("a published track").to_owned()
     };
@@ -173,4 +174,3 @@ fn the_dual_modes_publisher_connection_is_answered() {
     assert!(answer.sections.iter().all(|section| section.receiving));
     assert!(answer.sdp.contains("a=simulcast:recv f;h;q"));
 }
-

@@ -8,15 +8,10 @@ use greenroom_peer::{Codec, Event, MediaKind, OfferOptions, Peer, Proto, Role};
 /// A pair in which the server has made the first offer, which holds nothing but the data channels.
 fn connected() -> Network {
     let mut net = Network::new();
-    net.exchange(SERVER, OfferOptions::default())
-        .expect("the data channels are offered");
+    net.exchange(SERVER, OfferOptions::default()).expect("the data channels are offered");
     net.run_ms(1000);
     for side in [CLIENT, SERVER] {
-        assert!(
-            net.events[side]
-                .iter()
-                .any(|event| matches!(event, Event::Connected))
-        );
+        assert!(net.events[side].iter().any(|event| matches!(event, Event::Connected)));
     }
     net
 }
@@ -25,45 +20,28 @@ fn connected() -> Network {
 fn the_server_opens_the_data_channels() {
     let mut net = connected();
     for label in ["_reliable", "_lossy", "_data_track"] {
-        let open =
-            |event: &Event| matches!(event, Event::DataOpen { label: open } if &**open == label);
+        let open = |event: &Event| matches!(event, Event::DataOpen { label: open } if &**open == label);
         assert!(net.events[CLIENT].iter().any(open), "{label}");
     }
     let now = net.now;
     assert!(!net.server().wants_offer());
-    assert_eq!(
-        net.server().create_offer(now, OfferOptions::default()),
-        Ok(None),
-        "nothing to say"
-    );
+    assert_eq!(net.server().create_offer(now, OfferOptions::default()), Ok(None), "nothing to say");
 }
 
 #[test]
 fn tracks_are_offered_with_their_names_and_sources() {
     let mut net = connected();
-    net.server()
-        .attach(1, track(MediaKind::Audio, "PA_a", "TR_mic"));
-    net.server()
-        .attach(2, track(MediaKind::Video, "PA_a", "TR_cam"));
+    net.server().attach(1, track(MediaKind::Audio, "PA_a", "TR_mic"));
+    net.server().attach(2, track(MediaKind::Video, "PA_a", "TR_cam"));
     assert!(net.server().wants_offer());
-    let negotiated = net
-        .exchange(SERVER, OfferOptions::default())
-        .expect("two tracks are new");
+    let negotiated = net.exchange(SERVER, OfferOptions::default()).expect("two tracks are new");
     assert!(!net.server().wants_offer());
     let video = section_of(&negotiated.sections, 2).mid;
     let offer = lines(&negotiated.offer, video.as_str());
     assert!(offer.contains(&"a=msid:PA_a|TR_cam TR_cam"), "{offer:?}");
     assert!(offer.contains(&"a=sendonly"));
-    assert!(
-        offer
-            .iter()
-            .any(|line| line.starts_with("a=ssrc:") && line.ends_with(" cname:PA_a"))
-    );
-    assert!(
-        offer
-            .iter()
-            .any(|line| line.starts_with("a=ssrc-group:FID "))
-    );
+    assert!(offer.iter().any(|line| line.starts_with("a=ssrc:") && line.ends_with(" cname:PA_a")));
+    assert!(offer.iter().any(|line| line.starts_with("a=ssrc-group:FID ")));
     let seen = receiving(&negotiated.answerer);
     assert_eq!(seen.len(), 2);
     assert!(seen.contains(&(video, "PA_a|TR_cam".into(), "TR_cam".into())));
@@ -82,11 +60,8 @@ fn a_section_is_reused_by_the_next_track_of_its_kind() {
     let mut ssrcs = Vec::new();
     for round in 0..4 {
         let sid = format!("TR_{round}");
-        net.server()
-            .attach(round, track(MediaKind::Video, "PA_a", &sid));
-        let negotiated = net
-            .exchange(SERVER, OfferOptions::default())
-            .expect("a track is new");
+        net.server().attach(round, track(MediaKind::Video, "PA_a", &sid));
+        let negotiated = net.exchange(SERVER, OfferOptions::default()).expect("a track is new");
         let seen = receiving(&negotiated.answerer);
         assert_eq!(seen.len(), 1);
         assert_eq!(seen[0].2, sid);
@@ -95,9 +70,7 @@ fn a_section_is_reused_by_the_next_track_of_its_kind() {
         assert_eq!(packets.len(), 10, "round {round}");
         ssrcs.push(packets[0].ssrc);
         net.server().detach(round);
-        let negotiated = net
-            .exchange(SERVER, OfferOptions::default())
-            .expect("a track is gone");
+        let negotiated = net.exchange(SERVER, OfferOptions::default()).expect("a track is gone");
         assert!(receiving(&negotiated.answerer).is_empty());
         assert_eq!(negotiated.sections.len(), 1, "one section is enough");
     }
@@ -110,49 +83,29 @@ fn a_section_is_reused_by_the_next_track_of_its_kind() {
 fn one_offer_is_outstanding_at_a_time() {
     let mut net = connected();
     let now = net.now;
-    net.server()
-        .attach(1, track(MediaKind::Audio, "PA_a", "TR_1"));
-    let first = net
-        .server()
-        .create_offer(now, OfferOptions::default())
-        .unwrap()
-        .expect("an offer");
-    net.server()
-        .attach(2, track(MediaKind::Audio, "PA_a", "TR_2"));
-    assert_eq!(
-        net.server().create_offer(now, OfferOptions::default()),
-        Ok(None)
-    );
+    net.server().attach(1, track(MediaKind::Audio, "PA_a", "TR_1"));
+    let first = net.server().create_offer(now, OfferOptions::default()).unwrap().expect("an offer");
+    net.server().attach(2, track(MediaKind::Audio, "PA_a", "TR_2"));
+    assert_eq!(net.server().create_offer(now, OfferOptions::default()), Ok(None));
     assert!(!net.server().wants_offer(), "one is outstanding");
     let answer = net.client().accept_offer(now, &first.sdp).unwrap();
     net.server().accept_answer(now, &answer.sdp).unwrap();
     assert!(net.server().wants_offer(), "the second track waits");
-    let negotiated = net
-        .exchange(SERVER, OfferOptions::default())
-        .expect("the second track");
+    let negotiated = net.exchange(SERVER, OfferOptions::default()).expect("the second track");
     assert_eq!(receiving(&negotiated.answerer).len(), 2);
     assert!(!net.server().wants_offer());
-    assert!(
-        net.server().accept_answer(now, &answer.sdp).is_err(),
-        "no offer is outstanding"
-    );
+    assert!(net.server().accept_answer(now, &answer.sdp).is_err(), "no offer is outstanding");
 }
 
 #[test]
 fn a_discarded_offer_is_made_again() {
     let mut net = connected();
     let now = net.now;
-    net.server()
-        .attach(1, track(MediaKind::Audio, "PA_a", "TR_1"));
-    net.server()
-        .create_offer(now, OfferOptions::default())
-        .unwrap()
-        .expect("an offer");
+    net.server().attach(1, track(MediaKind::Audio, "PA_a", "TR_1"));
+    net.server().create_offer(now, OfferOptions::default()).unwrap().expect("an offer");
     net.server().discard_offer();
     assert!(net.server().wants_offer());
-    let negotiated = net
-        .exchange(SERVER, OfferOptions::default())
-        .expect("the same track again");
+    let negotiated = net.exchange(SERVER, OfferOptions::default()).expect("the same track again");
     assert_eq!(receiving(&negotiated.answerer).len(), 1);
     net.stream(SERVER, &mut Source::new(1, Codec::Opus), 5);
     assert_eq!(net.packets(CLIENT).len(), 5);
@@ -162,18 +115,11 @@ fn a_discarded_offer_is_made_again() {
 fn a_discarded_first_offer_still_opens_the_channels() {
     let mut net = Network::new();
     let now = net.now;
-    net.server()
-        .create_offer(now, OfferOptions::default())
-        .unwrap()
-        .expect("an offer");
+    net.server().create_offer(now, OfferOptions::default()).unwrap().expect("an offer");
     net.server().discard_offer();
-    net.exchange(SERVER, OfferOptions::default())
-        .expect("the channels again");
+    net.exchange(SERVER, OfferOptions::default()).expect("the channels again");
     net.run_ms(1000);
-    let opened = net.events[CLIENT]
-        .iter()
-        .filter(|event| matches!(event, Event::DataOpen { .. }))
-        .count();
+    let opened = net.events[CLIENT].iter().filter(|event| matches!(event, Event::DataOpen { .. })).count();
     assert_eq!(opened, 3);
 }
 
@@ -181,27 +127,17 @@ fn a_discarded_first_offer_still_opens_the_channels() {
 fn detaching_while_the_offer_is_out_leaves_no_section_behind() {
     let mut net = connected();
     let now = net.now;
-    net.server()
-        .attach(1, track(MediaKind::Audio, "PA_a", "TR_1"));
-    let offer = net
-        .server()
-        .create_offer(now, OfferOptions::default())
-        .unwrap()
-        .expect("an offer");
+    net.server().attach(1, track(MediaKind::Audio, "PA_a", "TR_1"));
+    let offer = net.server().create_offer(now, OfferOptions::default()).unwrap().expect("an offer");
     net.server().detach(1);
     let answer = net.client().accept_offer(now, &offer.sdp).unwrap();
     let sections = net.server().accept_answer(now, &answer.sdp).unwrap();
     assert_eq!(sections[0].sending, None);
     assert!(net.server().wants_offer());
-    let negotiated = net
-        .exchange(SERVER, OfferOptions::default())
-        .expect("the section is switched off");
+    let negotiated = net.exchange(SERVER, OfferOptions::default()).expect("the section is switched off");
     assert!(receiving(&negotiated.answerer).is_empty());
-    net.server()
-        .attach(2, track(MediaKind::Audio, "PA_a", "TR_2"));
-    let negotiated = net
-        .exchange(SERVER, OfferOptions::default())
-        .expect("and used again");
+    net.server().attach(2, track(MediaKind::Audio, "PA_a", "TR_2"));
+    let negotiated = net.exchange(SERVER, OfferOptions::default()).expect("and used again");
     assert_eq!(negotiated.sections.len(), 1);
     net.stream(SERVER, &mut Source::new(2, Codec::Opus), 5);
     assert_eq!(net.packets(CLIENT).len(), 5);
@@ -209,10 +145,7 @@ fn detaching_while_the_offer_is_out_leaves_no_section_behind() {
 
 #[test]
 fn the_publisher_side_answers_a_client_that_only_sends() {
-    let mut net = Network::with(
-        config(Role::Client, Proto::Udp),
-        config(Role::Server, Proto::Udp),
-    );
+    let mut net = Network::with(config(Role::Client, Proto::Udp), config(Role::Server, Proto::Udp));
     net.negotiate(OfferOptions::default());
     net.run_ms(1000);
     net.client().attach(1, local(MediaKind::Audio, "mic", &[]));

@@ -5,9 +5,7 @@ mod common;
 use std::net::SocketAddr;
 
 use common::*;
-use greenroom_peer::{
-    Codec, MediaKind, OfferOptions, Peer, PeerError, Proto, Rid, Role, stun_ufrag,
-};
+use greenroom_peer::{Codec, MediaKind, OfferOptions, Peer, PeerError, Proto, Rid, Role, stun_ufrag};
 
 /// A small deterministic generator, so that a failure can be repeated.
 struct Random(u64);
@@ -26,33 +24,22 @@ impl Random {
 }
 
 fn addresses() -> (SocketAddr, SocketAddr) {
-    (
-        SocketAddr::from(([127, 0, 0, 1], 1000)),
-        SocketAddr::from(([127, 0, 0, 1], 2000)),
-    )
+    (SocketAddr::from(([127, 0, 0, 1], 1000)), SocketAddr::from(([127, 0, 0, 1], 2000)))
 }
 
 #[test]
 fn datagrams_of_all_lengths_and_kinds_are_dropped_and_media_goes_on() {
     let mut net = Network::new();
-    net.client()
-        .attach(1, local(MediaKind::Video, "camera", &[Codec::Vp8]));
+    net.client().attach(1, local(MediaKind::Video, "camera", &[Codec::Vp8]));
     net.connect();
     let (client, server) = addresses();
     let mut random = Random(42);
     let now = net.now;
     for length in 0..2100 {
-        for first in [
-            0x00, 0x01, 0x02, 0x14, 0x16, 0x17, 0x3f, 0x40, 0x7f, 0x80, 0x81, 0x90, 0xb0, 0xbf,
-            0xc0, 0xff,
-        ] {
+        for first in [0x00, 0x01, 0x02, 0x14, 0x16, 0x17, 0x3f, 0x40, 0x7f, 0x80, 0x81, 0x90, 0xb0, 0xbf, 0xc0, 0xff] {
             let mut data: Vec<u8> = (0..length).map(|_| random.next() as u8).collect();
             data.iter_mut().take(1).for_each(|byte| *byte = first);
-            assert_eq!(
-                net.server()
-                    .handle_datagram(now, Proto::Udp, client, server, &data),
-                Ok(())
-            );
+            assert_eq!(net.server().handle_datagram(now, Proto::Udp, client, server, &data), Ok(()));
             let _ = stun_ufrag(&data);
         }
     }
@@ -68,13 +55,9 @@ fn changed_datagrams_of_the_real_connection_do_not_panic() {
     // Every datagram of a handshake and some media is also delivered truncated and with flipped bits, before the real one.
     let mut random = Random(7);
     let now = std::time::Instant::now();
-    let mut peers =
-        [Role::Client, Role::Server].map(|role| Peer::new(config(role, Proto::Udp), now).unwrap());
+    let mut peers = [Role::Client, Role::Server].map(|role| Peer::new(config(role, Proto::Udp), now).unwrap());
     peers[CLIENT].attach(1, local(MediaKind::Audio, "mic", &[Codec::Opus]));
-    let offer = peers[CLIENT]
-        .create_offer(now, slots(1, 1))
-        .unwrap()
-        .unwrap();
+    let offer = peers[CLIENT].create_offer(now, slots(1, 1)).unwrap().unwrap();
     let answer = peers[SERVER].accept_offer(now, &offer.sdp).unwrap();
     peers[CLIENT].accept_answer(now, &answer.sdp).unwrap();
     let mut now = now;
@@ -94,13 +77,7 @@ fn changed_datagrams_of_the_real_connection_do_not_panic() {
                 // DTLS is not authenticated before it is complete, and a forged handshake may well end it.
                 let handshake = (20..64).contains(&transmit.data[0]);
                 let mut deliver = |data: &[u8]| {
-                    let _ = other.handle_datagram(
-                        now,
-                        transmit.proto,
-                        transmit.source,
-                        transmit.destination,
-                        data,
-                    );
+                    let _ = other.handle_datagram(now, transmit.proto, transmit.source, transmit.destination, data);
                 };
                 if !handshake {
                     let end = random.below(transmit.data.len());
@@ -128,25 +105,9 @@ fn forged_handshakes_do_not_panic() {
             let length = random.below(400);
             let mut data: Vec<u8> = (0..length + 13).map(|_| random.next() as u8).collect();
             let body = (length as u16).to_be_bytes();
-            data[..13].copy_from_slice(&[
-                22,
-                0xfe,
-                0xfd,
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-                random.next() as u8,
-                body[0],
-                body[1],
-            ]);
+            data[..13].copy_from_slice(&[22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, random.next() as u8, body[0], body[1]]);
             let now = net.now;
-            let _ = net
-                .server()
-                .handle_datagram(now, Proto::Udp, client, server, &data);
+            let _ = net.server().handle_datagram(now, Proto::Udp, client, server, &data);
             net.run_ms(1);
         }
     }
@@ -168,28 +129,13 @@ fn broken_descriptions_are_refused() {
         "\0\u{1F600}",
     ] {
         let outcome = net.server().accept_offer(now, text);
-        assert!(
-            matches!(outcome, Err(PeerError::InvalidSdp(_))),
-            "{text:?}: {outcome:?}"
-        );
+        assert!(matches!(outcome, Err(PeerError::InvalidSdp(_))), "{text:?}: {outcome:?}");
     }
     let long = format!("v=0\r\n{}", "a=x\r\n".repeat(2_000_000));
-    assert!(matches!(
-        net.server().accept_offer(now, &long),
-        Err(PeerError::InvalidSdp(_))
-    ));
-    let many = format!(
-        "v=0\r\n{}",
-        "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n".repeat(3000)
-    );
-    assert!(matches!(
-        net.server().accept_offer(now, &many),
-        Err(PeerError::InvalidSdp(_))
-    ));
-    assert!(matches!(
-        net.client().accept_answer(now, "nonsense"),
-        Err(PeerError::NoOffer)
-    ));
+    assert!(matches!(net.server().accept_offer(now, &long), Err(PeerError::InvalidSdp(_))));
+    let many = format!("v=0\r\n{}", "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n".repeat(3000));
+    assert!(matches!(net.server().accept_offer(now, &many), Err(PeerError::InvalidSdp(_))));
+    assert!(matches!(net.client().accept_answer(now, "nonsense"), Err(PeerError::NoOffer)));
     net.connect();
 }
 
@@ -199,11 +145,7 @@ fn rich_offer(net: &mut Network) -> String {
     net.client().attach(1, camera);
     net.client().attach(2, local(MediaKind::Audio, "mic", &[]));
     let now = net.now;
-    net.client()
-        .create_offer(now, slots(1, 1))
-        .unwrap()
-        .expect("an offer")
-        .sdp
+    net.client().create_offer(now, slots(1, 1)).unwrap().expect("an offer").sdp
 }
 
 /// Lines dropped, doubled, swapped, cut and scrambled. The last resort against a panic in the library closes the peer; what
@@ -232,8 +174,8 @@ fn changed_descriptions_do_not_panic() {
                 }
                 4 => {
                     let digits = random.next().to_string();
-                    changed[place] = changed[place]
-                        .replace(|c: char| c.is_ascii_digit(), &digits[..1 + random.below(9)]);
+                    changed[place] =
+                        changed[place].replace(|c: char| c.is_ascii_digit(), &digits[..1 + random.below(9)]);
                 }
                 _ => changed[place].push_str(" \u{0}\u{FFFD};x=1"),
             }
@@ -270,16 +212,8 @@ fn changed_answers_do_not_panic() {
                 lines[place].truncate(end);
             }
         }
-        let _ = net
-            .client()
-            .accept_answer(now, &(lines.join("\r\n") + "\r\n"));
-        let _ = net.client().create_offer(
-            now,
-            OfferOptions {
-                force: true,
-                ..OfferOptions::default()
-            },
-        );
+        let _ = net.client().accept_answer(now, &(lines.join("\r\n") + "\r\n"));
+        let _ = net.client().create_offer(now, OfferOptions { force: true, ..OfferOptions::default() });
         let _ = net.client().poll(now);
     }
 }
@@ -287,18 +221,10 @@ fn changed_answers_do_not_panic() {
 #[test]
 fn a_refused_offer_leaves_the_connection_as_it_was() {
     let mut net = Network::new();
-    net.server()
-        .attach(1, track(MediaKind::Audio, "PA_a", "TR_a"));
+    net.server().attach(1, track(MediaKind::Audio, "PA_a", "TR_a"));
     net.connect();
     let now = net.now;
-    assert!(
-        net.server()
-            .accept_offer(
-                now,
-                "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:zz\r\n"
-            )
-            .is_err()
-    );
+    assert!(net.server().accept_offer(now, "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:zz\r\n").is_err());
     net.stream(SERVER, &mut Source::new(1, Codec::Opus), 10);
     assert_eq!(net.packets(CLIENT).len(), 10);
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use greenroom_peer::{
-    Candidate, Certificate, Codec, Event, Extensions, IncomingPacket, MediaKind, Mid, OfferOptions,
-    Outgoing, OutgoingPacket, Output, Peer, PeerConfig, Proto, Rid, Role, Section, TcpType,
+    Candidate, Certificate, Codec, Event, Extensions, IncomingPacket, MediaKind, Mid, OfferOptions, Outgoing,
+    OutgoingPacket, Output, Peer, PeerConfig, Proto, Rid, Role, Section, TcpType,
 };
 
 pub const CLIENT: usize = 0;
@@ -48,17 +48,9 @@ pub fn config(role: Role, proto: Proto) -> PeerConfig {
     };
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     static CERTIFICATE: OnceLock<Certificate> = OnceLock::new();
-    let mut config = PeerConfig::new(
-        role,
-        format!("{name}ufrag"),
-        format!("{name}passwordpasswordpassword"),
-    );
+    let mut config = PeerConfig::new(role, format!("{name}ufrag"), format!("{name}passwordpasswordpassword"));
     config.data_channels = true;
-    config.certificate = Some(
-        CERTIFICATE
-            .get_or_init(|| Certificate::generate().expect("a certificate"))
-            .clone(),
-    );
+    config.certificate = Some(CERTIFICATE.get_or_init(|| Certificate::generate().expect("a certificate")).clone());
     config.candidates.push(match proto {
         Proto::Udp => Candidate::Udp(address),
         Proto::Tcp => Candidate::Tcp(address, tcp),
@@ -68,10 +60,7 @@ pub fn config(role: Role, proto: Proto) -> PeerConfig {
 
 impl Network {
     pub fn new() -> Self {
-        Self::with(
-            config(Role::Client, Proto::Udp),
-            config(Role::Server, Proto::Udp),
-        )
+        Self::with(config(Role::Client, Proto::Udp), config(Role::Server, Proto::Udp))
     }
 
     pub fn with(client: PeerConfig, server: PeerConfig) -> Self {
@@ -114,8 +103,7 @@ impl Network {
                 match self.peers[side].poll(self.now) {
                     Output::Transmit(transmit) => {
                         self.sent[side] += 1;
-                        let lost =
-                            self.cut[side] || self.random() % 100 < u64::from(self.loss[side]);
+                        let lost = self.cut[side] || self.random() % 100 < u64::from(self.loss[side]);
                         if !lost {
                             self.in_flight.push_back(InFlight {
                                 due: self.now + self.delay,
@@ -147,26 +135,14 @@ impl Network {
             let arrival = self.in_flight.front().map(|packet| packet.due);
             let next = arrival.map_or(wake, |due| due.min(wake)).min(end);
             self.now = self.now.max(next);
-            while self
-                .in_flight
-                .front()
-                .is_some_and(|packet| packet.due <= self.now)
-            {
+            while self.in_flight.front().is_some_and(|packet| packet.due <= self.now) {
                 let packet = self.in_flight.pop_front().expect("it was there");
                 let peer = &mut self.peers[packet.to];
-                let _ = peer.handle_datagram(
-                    self.now,
-                    packet.proto,
-                    packet.source,
-                    packet.destination,
-                    &packet.data,
-                );
+                let _ = peer.handle_datagram(self.now, packet.proto, packet.source, packet.destination, &packet.data);
             }
             if wake <= self.now {
                 self.timeouts += 1;
-                self.peers
-                    .iter_mut()
-                    .for_each(|peer| peer.handle_timeout(self.now));
+                self.peers.iter_mut().for_each(|peer| peer.handle_timeout(self.now));
             }
             if self.now >= end {
                 self.drain();
@@ -181,22 +157,15 @@ impl Network {
 
     /// The client offers, the server answers.
     pub fn negotiate(&mut self, options: OfferOptions) -> Negotiated {
-        self.exchange(CLIENT, options)
-            .expect("there is something to offer")
+        self.exchange(CLIENT, options).expect("there is something to offer")
     }
 
     /// One exchange in either direction; `None` if there is nothing to offer.
     pub fn exchange(&mut self, offerer: usize, options: OfferOptions) -> Option<Negotiated> {
         let now = self.now;
-        let offer = self.peers[offerer]
-            .create_offer(now, options)
-            .expect("an offer can be made")?;
-        let answer = self.peers[1 - offerer]
-            .accept_offer(now, &offer.sdp)
-            .expect("the offer is good");
-        let sections = self.peers[offerer]
-            .accept_answer(now, &answer.sdp)
-            .expect("the answer is good");
+        let offer = self.peers[offerer].create_offer(now, options).expect("an offer can be made")?;
+        let answer = self.peers[1 - offerer].accept_offer(now, &offer.sdp).expect("the offer is good");
+        let sections = self.peers[offerer].accept_answer(now, &answer.sdp).expect("the answer is good");
         self.run_ms(50);
         Some(Negotiated {
             offer: offer.sdp,
@@ -212,10 +181,7 @@ impl Network {
         let negotiated = self.negotiate(slots(3, 3));
         self.run_ms(1000);
         for side in [CLIENT, SERVER] {
-            assert!(
-                self.take(side, |event| matches!(event, Event::Connected)),
-                "both sides connect"
-            );
+            assert!(self.take(side, |event| matches!(event, Event::Connected)), "both sides connect");
         }
         negotiated
     }
@@ -254,11 +220,7 @@ impl Network {
         let mut taken = 0;
         for _ in 0..count {
             let packet = source.next(self.now);
-            taken += usize::from(
-                self.peers[side]
-                    .send(self.now, packet)
-                    .expect("the track is attached"),
-            );
+            taken += usize::from(self.peers[side].send(self.now, packet).expect("the track is attached"));
             self.run_ms(10);
         }
         taken
@@ -277,18 +239,11 @@ pub struct Negotiated {
 }
 
 pub fn slots(audio: usize, video: usize) -> OfferOptions {
-    OfferOptions {
-        audio,
-        video,
-        ..OfferOptions::default()
-    }
+    OfferOptions { audio, video, ..OfferOptions::default() }
 }
 
 pub fn force() -> OfferOptions {
-    OfferOptions {
-        force: true,
-        ..OfferOptions::default()
-    }
+    OfferOptions { force: true, ..OfferOptions::default() }
 }
 
 pub fn track(kind: MediaKind, participant: &str, sid: &str) -> Outgoing {
@@ -315,13 +270,7 @@ pub struct Source {
 
 impl Source {
     pub fn new(key: u64, codec: Codec) -> Self {
-        Source {
-            key,
-            rid: None,
-            codec,
-            seq: 100,
-            extensions: Extensions::default(),
-        }
+        Source { key, rid: None, codec, seq: 100, extensions: Extensions::default() }
     }
 
     pub fn next(&mut self, now: Instant) -> OutgoingPacket {
@@ -333,7 +282,7 @@ impl Source {
             seq: self.seq,
             timestamp: (self.seq as u32).wrapping_mul(self.codec.clock_rate() / 100),
             wallclock: now,
-            marker: self.seq % 2 == 0,
+            marker: self.seq.is_multiple_of(2),
             payload: payload(self.seq),
             nackable: self.codec.kind() == MediaKind::Video,
             extensions: self.extensions.clone(),
@@ -343,26 +292,17 @@ impl Source {
 }
 
 pub fn payload(seq: u64) -> Arc<[u8]> {
-    format!("packet {seq} {}", "x".repeat(200))
-        .into_bytes()
-        .into()
+    format!("packet {seq} {}", "x".repeat(200)).into_bytes().into()
 }
 
 pub fn section_of(sections: &[Section], key: u64) -> &Section {
-    sections
-        .iter()
-        .find(|section| section.sending == Some(key))
-        .expect("the track has a section")
+    sections.iter().find(|section| section.sending == Some(key)).expect("the track has a section")
 }
 
 pub fn receiving(sections: &[Section]) -> Vec<(Mid, String, String)> {
     let named = |section: &Section| {
         section.receiving.then(|| {
-            (
-                section.mid,
-                section.stream_id.clone().unwrap_or_default(),
-                section.track_id.clone().unwrap_or_default(),
-            )
+            (section.mid, section.stream_id.clone().unwrap_or_default(), section.track_id.clone().unwrap_or_default())
         })
     };
     sections.iter().filter_map(named).collect()
@@ -371,12 +311,6 @@ pub fn receiving(sections: &[Section]) -> Vec<(Mid, String, String)> {
 /// The lines of the section with that mid.
 pub fn lines<'a>(sdp: &'a str, mid: &str) -> Vec<&'a str> {
     let wanted = format!("a=mid:{mid}");
-    let section = sdp
-        .split("m=")
-        .skip(1)
-        .find(|section| section.lines().any(|line| line == wanted));
-    section
-        .unwrap_or_else(|| panic!("no section {mid}"))
-        .lines()
-        .collect()
+    let section = sdp.split("m=").skip(1).find(|section| section.lines().any(|line| line == wanted));
+    section.unwrap_or_else(|| panic!("no section {mid}")).lines().collect()
 }

@@ -1,0 +1,127 @@
+//! What arrives: events of the library become events of the peer.
+
+use str0m::IceConnectionState;
+use str0m::bwe::BweKind;
+use str0m::rtp::{RtpPacket, Ssrc};
+
+use crate::peer::{Peer, guard};
+use crate::section::{Codec, Mid, Rid};
+use crate::{CloseReason, Event, IncomingPacket, SenderReport, Transmit, extension};
+
+impl Peer {
+    /// Takes out what the last datagram brought: the library has room for one packet only.
+    pub(crate) fn harvest(&mut self) {
+        while self.unpolled && !self.closed {
+            match guard(|| self.rtc.poll_output().map_err(|error| error.to_string())) {
+                Err(panic) => self.fail(panic.to_string()),
+                Ok(Err(error)) => self.fail(error),
+                Ok(Ok(str0m::Output::Transmit(transmit))) => self.outbox.push_back(Transmit::from_library(transmit)),
+                Ok(Ok(str0m::Output::Event(event))) => self.translate(event),
+                Ok(Ok(str0m::Output::Timeout(_))) => self.unpolled = false,
+            }
+        }
+    }
+
+    pub(crate) fn translate(&mut self, event: str0m::Event) {
+        use str0m::Event as Library;
+        let event = match event {
+            Library::Connected => Some(Event::Connected),
+            Library::IceConnectionStateChange(state) => self.reachability(state),
+            Library::RtpPacket(packet) => self.receive(packet).map(Event::Rtp),
+            Library::KeyframeRequest(request) => {
+                let rid = request.rid.map(Rid);
+                self.key_of(Mid(request.mid)).map(|key| Event::KeyframeRequest { key, rid })
+            }
+            Library::SenderFeedback(report) => Some(Event::SenderReport(SenderReport {
+                mid: Mid(report.mid),
+                rid: report.rid.map(Rid),
+                wallclock: report.sender_info.ntp_time,
+                timestamp: report.sender_info.rtp_time.numer() as u32,
+                received: report.received_at,
+            })),
+            Library::ChannelOpen(id, label) => {
+                self.dirty = true;
+                Some(self.channels.opened(&mut self.rtc, id, &label))
+            }
+            Library::ChannelData(data) => self.channels.label(data.id).map(|label| Event::Data {
+                label,
+                binary: data.binary,
+                payload: data.data.into(),
+            }),
+            Library::ChannelBufferedAmountLow(_) => {
+                self.dirty |= self.channels.has_queued();
+                None
+            }
+            Library::ChannelClose(id) => self.channels.closed(id),
+            Library::EgressBitrateEstimate(BweKind::Twcc { estimate, .. } | BweKind::Remb { estimate, .. }) => {
+                Some(Event::Bandwidth { bitrate: estimate.as_u64() })
+            }
+            Library::PeerStats(stats) => {
+                self.statistics.peer(stats);
+                None
+            }
+            Library::MediaEgressStats(stats) => {
+                self.statistics.egress(stats);
+                None
+            }
+            Library::MediaIngressStats(stats) => {
+                self.statistics.ingress(stats);
+                None
+            }
+            Library::Closed => {
+                self.ending.get_or_insert(CloseReason::Remote);
+                None
+            }
+            _ => None,
+        };
+        self.events.extend(event);
+    }
+
+    fn reachability(&mut self, state: IceConnectionState) -> Option<Event> {
+        match state {
+            IceConnectionState::Disconnected if !self.unreachable => {
+                self.unreachable = true;
+                Some(Event::Disconnected)
+            }
+            IceConnectionState::Connected | IceConnectionState::Completed if self.unreachable => {
+                self.unreachable = false;
+                Some(Event::Reconnected)
+            }
+            _ => None,
+        }
+    }
+
+    fn receive(&mut self, packet: RtpPacket) -> Option<IncomingPacket> {
+        let header = packet.header;
+        let codec = self.payloads.codec(header.payload_type)?;
+        let (mid, rid) = self.place(header.ssrc, codec)?;
+        Some(IncomingPacket {
+            mid,
+            rid,
+            codec,
+            ssrc: *header.ssrc,
+            seq: *packet.seq_no,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            payload: packet.payload,
+            extensions: extension::from_values(&header.ext_vals),
+            received: packet.timestamp,
+        })
+    }
+
+    /// The section and layer that a source belongs to. Only its first packets say so themselves.
+    fn place(&mut self, ssrc: Ssrc, codec: Codec) -> Option<(Mid, Option<Rid>)> {
+        if let Some(place) = self.sources.get(&ssrc) {
+            return Some(*place);
+        }
+        let mut api = self.rtc.direct_api();
+        let stream = api.stream_rx(&ssrc)?;
+        if codec == Codec::Opus {
+            // Without a retransmission stream the library asks for none, but lost Opus packets may be sent again as they were.
+            stream.suppress_nack(false);
+        }
+        let place = (Mid(stream.mid()), stream.rid().map(Rid));
+        self.sources.insert(*ssrc, place);
+        Some(place)
+    }
+}
