@@ -169,8 +169,8 @@ fn settings(options: &Options) -> Settings {
     }
 }
 
-/// libvpx' fixed real-time speed. Small pictures can afford effort; at 720p, -12 costs 0.3 dB and saves half of the
-/// time of -6.
+/// libvpx' fixed real-time speed. Small pictures can afford effort; at 720p, -12 costs 0.3 dB and saves two fifths of
+/// the time of -6 (docs/decisions/0003-codecs.md).
 fn speed(pixels: u32) -> i32 {
     match pixels {
         0..=101_376 => -6,
