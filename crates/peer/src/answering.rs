@@ -42,6 +42,7 @@ impl Peer {
                 _ => {}
             }
         }
+        let set_aside = self.set_aside(&mut offer, &inviting);
         let parsed = guard(|| SdpOffer::from_sdp_string(&offer.to_text()))?;
         let parsed = parsed.map_err(|error| PeerError::InvalidSdp(error.to_string()))?;
         // An offer of ours that is still out is void as soon as the other side's is taken.
@@ -59,7 +60,18 @@ impl Peer {
         self.changed = interrupted;
         self.follow_sources(&offer);
         self.channels.set_message_limit(offer.message_limit());
-        Ok(self.describe(&offer, answer))
+        Ok(self.describe(&offer, answer, set_aside))
+    }
+
+    /// Keeps sequence numbers for the whole transport out of what we send, unless the bandwidth is estimated here: without
+    /// them a browser estimates it, and tells us. They stay in the answer all the same, because a browser offers for its next
+    /// section only what was accepted before.
+    fn set_aside(&self, offer: &mut Sdp, inviting: &HashSet<Mid>) -> HashMap<Mid, String> {
+        if self.estimates {
+            return HashMap::new();
+        }
+        let sections = offer.streams_mut().filter(|media| inviting.contains(&media.mid));
+        sections.filter_map(|media| Some((media.mid, media.take_transport_sequence()?))).collect()
     }
 
     /// How many sections of each kind the other side has to add so that all attached tracks can be sent. Tracks that will get
@@ -193,11 +205,14 @@ impl Peer {
         }
     }
 
-    fn describe(&mut self, offer: &Sdp, answer: SdpAnswer) -> Description {
+    fn describe(&mut self, offer: &Sdp, answer: SdpAnswer, mut set_aside: HashMap<Mid, String>) -> Description {
         let text = answer.to_sdp_string();
         let (sdp, sections) = match Sdp::parse(&text) {
             Ok(mut answer) => {
                 self.complete(offer, &mut answer);
+                for media in answer.streams_mut() {
+                    set_aside.remove(&media.mid).into_iter().for_each(|line| media.put_transport_sequence(line));
+                }
                 (answer.to_text(), sections(offer, &answer, |mid| self.key_of(mid)))
             }
             Err(_) => (text, Vec::new()),

@@ -53,12 +53,19 @@ impl Peer {
                 None
             }
             Library::ChannelClose(id) => self.channels.closed(id),
-            Library::EgressBitrateEstimate(BweKind::Twcc { estimate, .. } | BweKind::Remb { estimate, .. }) => {
+            Library::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
                 Some(Event::Bandwidth { bitrate: estimate.as_u64() })
             }
+            Library::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) => {
+                let limit = self.congestion.estimated(self.now, estimate.as_u64());
+                self.limited(limit)
+            }
             Library::PeerStats(stats) => {
+                let loss = self.statistics.outgoing_loss();
                 self.statistics.peer(stats);
-                None
+                let limit = loss.and_then(|loss| self.congestion.lost(self.now, loss));
+                let limit = limit.or_else(|| self.congestion.handle_timeout(self.now));
+                self.limited(limit)
             }
             Library::MediaEgressStats(stats) => {
                 self.statistics.egress(stats);
@@ -75,6 +82,10 @@ impl Peer {
             _ => None,
         };
         self.events.extend(event);
+    }
+
+    fn limited(&self, limit: Option<u64>) -> Option<Event> {
+        limit.filter(|_| !self.estimates).map(|bitrate| Event::Bandwidth { bitrate })
     }
 
     fn reachability(&mut self, state: IceConnectionState) -> Option<Event> {

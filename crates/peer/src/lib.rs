@@ -21,6 +21,7 @@
 mod answering;
 mod channels;
 mod config;
+mod congestion;
 mod error;
 mod event;
 mod extension;
@@ -35,6 +36,7 @@ mod statistics;
 mod stun;
 
 pub use config::{Candidate, Certificate, PeerConfig, Proto, Role, TcpType};
+pub use congestion::NO_LIMIT;
 pub use error::PeerError;
 pub use event::{CloseReason, Event, Output, SenderReport, Transmit};
 pub use packet::{CaptureTime, Extensions, IncomingPacket, OutgoingPacket, PlayoutDelay, Vp8Rewrite};

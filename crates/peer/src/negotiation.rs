@@ -18,6 +18,7 @@ const DEFAULT_MESSAGE_LIMIT: usize = 64 << 10;
 
 /// The library knows this extension by name but drops its values, so it is negotiated under a name of our own.
 const COLOR_SPACE: &str = "http://www.webrtc.org/experiments/rtp-hdrext/color-space";
+const TRANSPORT_SEQUENCE: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 pub(crate) const COLOR_SPACE_ALIAS: &str = "urn:x-greenroom:color-space";
 
 /// A direction as its author sees it.
@@ -375,6 +376,20 @@ impl<'a> Media<'a> {
     fn hide_sender(&mut self) {
         self.hide_sources();
         self.lines.retain(|line| !line.starts_with("a=msid:"));
+    }
+
+    /// Takes out the line that negotiates sequence numbers for the whole transport.
+    pub(crate) fn take_transport_sequence(&mut self) -> Option<String> {
+        let matches = |line: &Cow<str>| line.starts_with("a=extmap:") && line.ends_with(TRANSPORT_SEQUENCE);
+        let index = self.lines.iter().position(matches)?;
+        Some(self.lines.remove(index).into_owned())
+    }
+
+    /// Puts such a line back.
+    pub(crate) fn put_transport_sequence(&mut self, line: String) {
+        let after_mid =
+            self.lines.iter().position(|line| line.starts_with("a=mid:")).map_or(self.lines.len(), |at| at + 1);
+        self.lines.insert(after_mid, Cow::Owned(line));
     }
 
     fn rename_extension(&mut self, from: &str, to: &str) {

@@ -251,6 +251,10 @@ impl Peer {
                 for media in offer.streams_mut() {
                     if let Some(track) = key_of(media.mid).and_then(|key| self.tracks.get(&key)) {
                         complete(media, &track.outgoing);
+                        if self.role == Role::Server && !self.estimates {
+                            // Without it a browser estimates the bandwidth itself and tells us.
+                            media.take_transport_sequence();
+                        }
                     }
                 }
                 let sections = offer.streams().filter_map(|media| self.expect(media, key_of(media.mid))).collect();

@@ -14,6 +14,7 @@ use str0m::rtp::{RtpWrite, Ssrc};
 use str0m::{Input, Reason, Rtc};
 
 use crate::channels::Channels;
+use crate::congestion::Congestion;
 use crate::payload::PayloadTable;
 use crate::section::{Codec, MediaKind, Mid, OfferOptions, Outgoing, Preference, Rid, Section};
 use crate::statistics::{Collector, Statistics};
@@ -39,6 +40,8 @@ pub struct Peer {
     pub(crate) preferences: HashMap<String, Preference>,
     pub(crate) channels: Channels,
     pub(crate) opens_channels: bool,
+    /// Whether the bandwidth towards the other side is estimated here.
+    pub(crate) estimates: bool,
     pub(crate) payloads: PayloadTable,
     pub(crate) sources: HashMap<u32, (Mid, Option<Rid>)>,
     /// Whether the library holds changes that it acts upon only when told the time.
@@ -46,11 +49,12 @@ pub struct Peer {
     ufrag: String,
     attached: u64,
     pub(crate) statistics: Collector,
+    pub(crate) congestion: Congestion,
     pub(crate) events: VecDeque<Event>,
     pub(crate) outbox: VecDeque<Transmit>,
     /// Whether the library took a datagram and has not been asked since what it made of it.
     pub(crate) unpolled: bool,
-    now: Instant,
+    pub(crate) now: Instant,
     pub(crate) unreachable: bool,
     pub(crate) ending: Option<CloseReason>,
     pub(crate) closed: bool,
@@ -121,11 +125,13 @@ impl Peer {
             preferences: HashMap::new(),
             channels: Channels::new(&config),
             opens_channels: config.data_channels,
+            estimates: config.bandwidth_estimation.is_some(),
             sources: HashMap::new(),
             dirty: true,
             ufrag: config.ufrag,
             attached: 0,
             statistics: Collector::default(),
+            congestion: Congestion::new(),
             events: VecDeque::new(),
             outbox: VecDeque::new(),
             unpolled: false,
@@ -310,6 +316,7 @@ impl Peer {
         let patch = packet.vp8.and_then(|rewrite| payload::vp8_patch(&packet.payload, rewrite));
         // A report made from an instant in the future would claim RTP time zero.
         let wallclock = packet.wallclock.min(self.now);
+        let size = packet.payload.len();
         let mut write = RtpWrite::new(*payload_type, packet.seq.into(), packet.timestamp, wallclock, packet.payload)
             .marker(packet.marker)
             .nackable(packet.nackable)
@@ -317,6 +324,7 @@ impl Peer {
         if let Some(patch) = patch {
             write = write.vp8_patch(patch);
         }
+        self.congestion.sent(self.now, size);
         let mut api = self.rtc.direct_api();
         let Some(stream) = api.stream_tx(&ssrc) else {
             return Ok(false);

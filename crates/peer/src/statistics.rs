@@ -77,11 +77,15 @@ pub struct IncomingStatistics {
     pub jitter: u32,
 }
 
+/// Fewer packets in a second tell nothing about loss.
+const ENOUGH_PACKETS: u64 = 20;
+
 /// The latest figures that the library reported.
 #[derive(Debug, Default)]
 pub(crate) struct Collector {
     peer: Option<PeerStats>,
-    egress: HashMap<(Mid, Option<Rid>), MediaEgressStats>,
+    /// With how many packets were sent since the report before.
+    egress: HashMap<(Mid, Option<Rid>), (MediaEgressStats, u64)>,
     ingress: HashMap<(Mid, Option<Rid>), MediaIngressStats>,
 }
 
@@ -91,7 +95,17 @@ impl Collector {
     }
 
     pub(crate) fn egress(&mut self, stats: MediaEgressStats) {
-        self.egress.insert((Mid(stats.mid), stats.rid.map(Rid)), stats);
+        let place = (Mid(stats.mid), stats.rid.map(Rid));
+        let before = self.egress.get(&place).map_or(0, |(known, _)| known.packets);
+        let sent = stats.packets.saturating_sub(before);
+        self.egress.insert(place, (stats, sent));
+    }
+
+    /// The share of our packets that the other side missed lately, if enough were sent to tell.
+    pub(crate) fn outgoing_loss(&self) -> Option<f32> {
+        let reported = self.egress.values().filter_map(|(stats, sent)| Some((stats.loss?, *sent)));
+        let (lost, sent) = reported.fold((0.0, 0), |(lost, all), (loss, sent)| (lost + loss * sent as f32, all + sent));
+        (sent >= ENOUGH_PACKETS).then(|| lost / sent as f32)
     }
 
     pub(crate) fn ingress(&mut self, stats: MediaIngressStats) {
@@ -106,9 +120,10 @@ impl Collector {
 
     pub(crate) fn statistics(&self, key_of: impl Fn(Mid) -> Option<u64>) -> Statistics {
         let mut statistics = self.peer.as_ref().map(connection).unwrap_or_default();
+        statistics.loss_sent = statistics.loss_sent.or_else(|| self.outgoing_loss());
         let outgoing = self.egress.iter();
         statistics.outgoing =
-            outgoing.filter_map(|((mid, rid), stats)| Some(sent(key_of(*mid)?, *rid, stats))).collect();
+            outgoing.filter_map(|((mid, rid), (stats, _))| Some(sent(key_of(*mid)?, *rid, stats))).collect();
         statistics.incoming = self.ingress.iter().map(|((mid, rid), stats)| received(*mid, *rid, stats)).collect();
         statistics
     }

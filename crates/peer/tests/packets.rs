@@ -36,7 +36,8 @@ fn header_extensions_arrive_as_they_were_sent() {
     let long = Extensions { dependency_descriptor: raw(70), ..video.clone() };
     for (key, codec, extensions) in [(1, Codec::Av1, video), (1, Codec::Av1, long), (2, Codec::Opus, audio)] {
         let mut source = Source { extensions: extensions.clone(), ..Source::new(key, codec) };
-        source.seq = 1000 + u64::from(extensions.dependency_descriptor.as_ref().is_some_and(|raw| raw.len() > 16)) * 100;
+        source.seq =
+            1000 + u64::from(extensions.dependency_descriptor.as_ref().is_some_and(|raw| raw.len() > 16)) * 100;
         net.stream(CLIENT, &mut source, 3);
         let packets = net.packets(SERVER);
         assert_eq!(packets.len(), 3);

@@ -5,7 +5,9 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use greenroom_peer::{CloseReason, Codec, Event, MediaKind, OfferOptions, Output, PeerError, Proto, Role, stun_ufrag};
+use greenroom_peer::{
+    CloseReason, Codec, Event, MediaKind, NO_LIMIT, OfferOptions, Output, PeerError, Proto, Role, stun_ufrag,
+};
 
 #[test]
 fn the_first_datagram_names_the_server_by_its_ufrag() {
@@ -259,4 +261,33 @@ fn trickled_candidates_are_taken_or_ignored_or_refused() {
         let _ = client.add_remote_candidate(bad);
     }
     assert!(matches!(client.add_remote_candidate("nonsense"), Err(PeerError::InvalidCandidate(_))));
+}
+
+#[test]
+fn heavy_loss_sets_a_limit_that_is_lifted_when_the_loss_is_over() {
+    let mut net = Network::new();
+    net.server().attach(1, track(MediaKind::Video, "PA_a", "TR_a"));
+    net.connect();
+    let mut source = Source::new(1, Codec::Vp8);
+    net.stream(SERVER, &mut source, 300);
+    let limit = |net: &mut Network| {
+        let limits = net.events[SERVER].iter().filter_map(|event| match event {
+            Event::Bandwidth { bitrate } => Some(*bitrate),
+            _ => None,
+        });
+        let last = limits.last();
+        net.events[SERVER].clear();
+        last
+    };
+    assert_eq!(limit(&mut net), None, "no complaints, no limit");
+    net.loss[SERVER] = 30;
+    net.stream(SERVER, &mut source, 500);
+    let set = limit(&mut net).expect("a limit");
+    // 100 packets per second of some 210 bytes.
+    assert!((60_000..170_000).contains(&set), "{set}");
+    net.loss[SERVER] = 0;
+    net.stream(SERVER, &mut source, 1500);
+    assert_eq!(limit(&mut net), Some(NO_LIMIT));
+    net.stream(SERVER, &mut source, 500);
+    assert_eq!(limit(&mut net), None);
 }
