@@ -216,19 +216,38 @@ def test_unsubscribing_is_told_at_once_and_asked_of_the_server():
     server = Server()
     server.connect(person("ada", "TR_1"))
     server.negotiate(Part("3", stream_id="PA_ada|TR_1"))
-    told = server.take(server.session.set_subscribed("TR_1", False))
+    told = server.take(server.session.set_subscribed(server.now, "TR_1", False))
     assert io.TrackUnsubscribed("ada", "TR_1") in told
     (request,) = server.sent("subscription")
     assert not request.subscription.subscribe and list(request.subscription.track_sids) == ["TR_1"]
     assert request.subscription.participant_tracks[0].participant_sid == "PA_ada"
-    assert server.session.set_subscribed("TR_1", False) == []
+    assert server.session.set_subscribed(server.now, "TR_1", False) == []
+
+
+def test_what_is_wanted_again_waits_for_the_server_to_take_the_old_section_down():
+    server = Server()
+    server.connect(person("ada", "TR_1"))
+    server.negotiate(Part("3", stream_id="PA_ada|TR_1"))
+    server.take(server.session.set_subscribed(server.now, "TR_1", False))
+    assert not only(server.session.set_subscribed(server.now, "TR_1", True), io.TrackSubscribed)
+    assert not only(server.negotiate(Part("3", receiving=False)), io.TrackUnsubscribed)
+    assert only(server.negotiate(Part("4", stream_id="PA_ada|TR_1")), io.TrackSubscribed)
+
+
+def test_what_is_wanted_again_before_the_server_noticed_goes_on():
+    server = Server()
+    server.connect(person("ada", "TR_1"))
+    server.negotiate(Part("3", stream_id="PA_ada|TR_1"))
+    server.take(server.session.set_subscribed(server.now, "TR_1", False))
+    server.take(server.session.set_subscribed(server.now, "TR_1", True))
+    assert only(server.wait(1.1), io.TrackSubscribed) == [io.TrackSubscribed("ada", "TR_1", PUBLISHER, "3")]
 
 
 def test_nothing_is_subscribed_by_itself_when_the_program_chooses():
     server = Server(auto_subscribe=False)
     server.connect(person("ada", "TR_1"))
-    assert server.session.set_subscribed("TR_1", False) == []
-    server.take(server.session.set_subscribed("TR_1", True))
+    assert server.session.set_subscribed(server.now, "TR_1", False) == []
+    server.take(server.session.set_subscribed(server.now, "TR_1", True))
     told = server.negotiate(Part("3", stream_id="PA_ada|TR_1"))
     assert io.TrackSubscribed("ada", "TR_1", PUBLISHER, "3") in told
 
@@ -322,6 +341,19 @@ def test_a_long_interruption_of_media_counts_as_a_loss_and_a_short_one_does_not(
     assert only(server.wait(5), io.Reconnect)
 
 
+def test_media_that_the_server_closes_is_a_loss_unless_it_says_goodbye():
+    server = Server()
+    server.connect()
+    assert server.engine(PUBLISHER, PeerState(1, "closed", "")) == []
+    assert only(server.wait(1.1), io.Reconnect)
+    server = Server()
+    server.connect()
+    server.engine(PUBLISHER, PeerState(1, "closed", ""))
+    told = server.say(leave=m.LeaveRequest(reason=m.DisconnectReason.DUPLICATE_IDENTITY))
+    assert [output.reason for output in only(told, io.Closed)] == [m.DisconnectReason.DUPLICATE_IDENTITY]
+    assert not only(server.outputs, io.Reconnect)
+
+
 # -- losing and reconnecting -------------------------------------------------------------------------------------------
 
 
@@ -352,7 +384,7 @@ def test_a_lost_socket_is_resumed():
 def test_what_the_program_chose_is_told_to_a_resuming_server():
     server = Server()
     server.connect(person("ada", "TR_1"))
-    server.take(server.session.set_subscribed("TR_1", False))
+    server.take(server.session.set_subscribed(server.now, "TR_1", False))
     server.lose()
     resume(server, person("ada", "TR_1"))
     (state,) = server.sent("sync_state")

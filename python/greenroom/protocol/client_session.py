@@ -42,6 +42,8 @@ __all__ = ["ClientSession", "Phase"]
 
 #: Seconds that a connection may be interrupted before it counts as failed.
 INTERRUPTION_LIMIT = 5.0
+#: Seconds in which the server says why it closed the media connection: its word comes by another way than the closing.
+FAREWELL_LIMIT = 1.0
 
 _Action = m.LeaveRequest.Action
 
@@ -154,11 +156,11 @@ class ClientSession:
         """Change our own description; `Settle(key)` follows."""
         return list(self._through(self.requests.update(now, key, request)))
 
-    def set_subscribed(self, sid: str, subscribed: bool) -> list[Output]:
+    def set_subscribed(self, now: float, sid: str, subscribed: bool) -> list[Output]:
         """Receive a remote track, or stop receiving it."""
         if self.view is None:
             return []
-        return list(self._through(self.subscriptions.set_subscribed(self.view, sid, subscribed)))
+        return list(self._through(self.subscriptions.set_subscribed(now, self.view, sid, subscribed)))
 
     def sync_state(self, tracks: Iterable[m.TrackPublishedResponse]) -> list[Output]:
         """Tell a server that resumes us what we have: our own `tracks` and the program's choice of subscriptions."""
@@ -204,7 +206,8 @@ class ClientSession:
             else:
                 yield from self.keepalive.tick(now)
         yield from self._through(self.requests.tick(now))
-        yield from self.subscriptions.tick(now)
+        if self.view is not None:
+            yield from self.subscriptions.tick(now, self.view)
 
     def _received(self, now: float, message: m.SignalResponse) -> Iterator[Output]:
         kind = message.WhichOneof("message")
@@ -293,6 +296,8 @@ class ClientSession:
         elif self.phase is Phase.CONNECTED:
             if state == "disconnected":
                 self._timers.set_default("interrupted", now + INTERRUPTION_LIMIT)
+            elif state == "closed":
+                self._timers.set("interrupted", now + FAREWELL_LIMIT)
             else:
                 yield from self._lost(now, "the media connection failed")
 

@@ -20,6 +20,8 @@ __all__ = ["Subscriptions"]
 
 #: Seconds that media may arrive before the update that announces its track.
 ANNOUNCE_TIMEOUT = 5.0
+#: Seconds in which the server may take a track down that was refused, and is wanted again before it did.
+SETTLE_TIMEOUT = 1.0
 
 
 class Subscriptions:
@@ -31,13 +33,15 @@ class Subscriptions:
         self._sections: dict[Target, dict[str, str]] = {}
         self._attached: dict[str, tuple[str, Target, str]] = {}
         self._unannounced: Timers[str] = Timers()
+        self._settling: Timers[str] = Timers()
 
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
-        return self._unannounced.deadline
+        parts = (self._unannounced.deadline, self._settling.deadline)
+        return min((part for part in parts if part is not None), default=None)
 
-    def set_subscribed(self, view: RoomView, sid: str, subscribed: bool) -> Iterator[Output]:
+    def set_subscribed(self, now: float, view: RoomView, sid: str, subscribed: bool) -> Iterator[Output]:
         """The program wants the track, or no longer wants it."""
         if self._wanted.get(sid, self._auto_subscribe) == subscribed:
             return
@@ -47,13 +51,11 @@ class Subscriptions:
         update = m.UpdateSubscription(subscribe=subscribed, track_sids=[sid])
         update.participant_tracks.add(participant_sid=publisher, track_sids=[sid])
         yield Send(m.SignalRequest(subscription=update))
-        if subscribed:
-            for target, sections in self._sections.items():
-                for mid, mapped in sections.items():
-                    if mapped == sid:
-                        yield from self._attach(view, sid, target, mid)
-        else:
+        if not subscribed:
+            self._settling.cancel(sid)
             yield from self._detach(sid)
+        elif any(sid in sections.values() for sections in self._sections.values()):
+            self._settling.set(sid, now + SETTLE_TIMEOUT)
 
     def sections_changed(
         self, now: float, view: RoomView, target: Target, sections: Mapping[str, str]
@@ -63,6 +65,7 @@ class Subscriptions:
         for mid, sid in before.items():
             if sections.get(mid) != sid:
                 self._unannounced.cancel(sid)
+                self._settling.cancel(sid)
                 if self._attached.get(sid, ("", None, ""))[1:] == (target, mid):
                     yield from self._detach(sid)
         for mid, sid in sections.items():
@@ -76,14 +79,12 @@ class Subscriptions:
     def published(self, view: RoomView, sid: str) -> Iterator[Output]:
         """A track was announced; its media may be here already."""
         self._unannounced.cancel(sid)
-        for target, sections in self._sections.items():
-            for mid, mapped in sections.items():
-                if mapped == sid:
-                    yield from self._attach(view, sid, target, mid)
+        yield from self._attach_mapped(view, sid)
 
     def unpublished(self, sid: str) -> Iterator[Output]:
         """A track is gone."""
         self._wanted.pop(sid, None)
+        self._settling.cancel(sid)
         yield from self._detach(sid)
 
     def failed(self, view: RoomView, sid: str, error: str) -> Iterator[Output]:
@@ -96,7 +97,7 @@ class Subscriptions:
     def restarted(self, view: RoomView) -> Iterator[Output]:
         """Joined anew: nothing arrives yet; ask again for what the program chose."""
         self._sections.clear()
-        self._unannounced = Timers()
+        self._unannounced, self._settling = Timers(), Timers()
         for sid in [sid for sid in self._wanted if view.track(sid) is None]:
             del self._wanted[sid]
         update = self.difference()
@@ -114,10 +115,18 @@ class Subscriptions:
         chosen = [sid for sid, wanted in self._wanted.items() if wanted != self._auto_subscribe]
         return m.UpdateSubscription(track_sids=chosen, subscribe=not self._auto_subscribe)
 
-    def tick(self, now: float) -> Iterator[Output]:
-        """Give up media that nobody announced."""
+    def tick(self, now: float, view: RoomView) -> Iterator[Output]:
+        """Give up media that nobody announced; take up what the server went on sending."""
+        for sid in self._settling.expire(now):
+            yield from self._attach_mapped(view, sid)
         for sid in self._unannounced.expire(now):
             yield SubscriptionFailed("", sid, f"media of {sid} arrived, but no participant announced that track")
+
+    def _attach_mapped(self, view: RoomView, sid: str) -> Iterator[Output]:
+        for target, sections in self._sections.items():
+            for mid, mapped in sections.items():
+                if mapped == sid:
+                    yield from self._attach(view, sid, target, mid)
 
     def _attach(self, view: RoomView, sid: str, target: Target, mid: str) -> Iterator[Output]:
         if not self._wanted.get(sid, True):

@@ -139,7 +139,7 @@ class Connection:
 
     def set_subscribed(self, sid: str, subscribed: bool) -> None:
         """Receive a remote track, or stop."""
-        self._apply(self.session.set_subscribed(sid, subscribed))
+        self._apply(self.session.set_subscribed(self._loop.time(), sid, subscribed))
 
     async def publish(self, request: m.AddTrackRequest) -> m.TrackInfo:
         """Announce a local track."""

@@ -45,7 +45,10 @@ class MediaReader(Generic[T]):
     def read_track(self, track: Track) -> None:
         """Read this track and end with it."""
         self._attach(track)
-        track._readers.add(self)
+        if track._live:
+            track._readers.add(self)
+        else:
+            self.track_ended()
 
     def follow(self, participant: Participant, source: int) -> None:
         """Read whatever track of that source the participant has, until it leaves."""

@@ -41,6 +41,7 @@ class Track:
         self._muted = muted
         self._stream_state = StreamState.STATE_ACTIVE
         self._readers: weakref.WeakSet[MediaReader[Any]] = weakref.WeakSet()
+        self._live = True
 
     @property
     def sid(self) -> str:
@@ -79,6 +80,7 @@ class Track:
         raise NotImplementedError
 
     def _end(self) -> None:
+        self._live = False
         for reader in list(self._readers):
             reader.track_ended()
         self._readers.clear()
@@ -156,17 +158,12 @@ class _RemoteTrack(Track):
         self._engine = engine
         self._peer = peer
         self._mid = mid
-        self._live = True
 
     async def get_stats(self) -> list[RtcStats]:
         """Figures of what is received."""
         if not self._live:
             return await super().get_stats()
         return [RtcStats.of_receiver(self._sid, self._kind, self._engine.receiver_statistics(self._peer, self._mid))]
-
-    def _end(self) -> None:
-        self._live = False
-        super()._end()
 
 
 class RemoteAudioTrack(_RemoteTrack):
