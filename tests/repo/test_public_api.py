@@ -5,6 +5,7 @@ Write the file anew with `python tests/repo/test_public_api.py`.
 
 from __future__ import annotations
 
+import enum
 import importlib
 import inspect
 import sys
@@ -39,7 +40,7 @@ def _parameters(thing: object) -> str:
     """The names of a callable's parameters, "=" after those with a default; nothing for other things."""
     if isinstance(thing, staticmethod | classmethod):
         thing = thing.__func__
-    if not callable(thing):
+    if not callable(thing) or isinstance(thing, enum.EnumMeta):
         return ""
     try:
         parameters = inspect.signature(thing).parameters.values()
@@ -57,10 +58,10 @@ def test_public_names_are_the_pinned_ones():
     assert list(public_lines()) == SNAPSHOT.read_text().splitlines(), f"if that is meant: python {__file__}"
 
 
-def test_public_names_exist_once_and_sorted():
+def test_public_names_are_listed_once():
     for module_name in MODULES:
         names = list(getattr(importlib.import_module(module_name), "__all__", ()))
-        assert names == sorted(set(names)), module_name
+        assert len(names) == len(set(names)), module_name
 
 
 if __name__ == "__main__":
