@@ -9,15 +9,21 @@ use crate::section::{Codec, Mid, Rid};
 use crate::{CloseReason, Event, IncomingPacket, SenderReport, Transmit, extension};
 
 impl Peer {
-    /// Takes out what the last datagram brought: the library has room for one packet only.
+    /// Takes out the packet that has just come in: the library has room for one only. Everything else can wait.
     pub(crate) fn harvest(&mut self) {
-        while self.unpolled && !self.closed {
+        while !self.closed {
             match guard(|| self.rtc.poll_output().map_err(|error| error.to_string())) {
                 Err(panic) => self.fail(panic.to_string()),
                 Ok(Err(error)) => self.fail(error),
                 Ok(Ok(str0m::Output::Transmit(transmit))) => self.outbox.push_back(Transmit::from_library(transmit)),
-                Ok(Ok(str0m::Output::Event(event))) => self.translate(event),
-                Ok(Ok(str0m::Output::Timeout(_))) => self.unpolled = false,
+                Ok(Ok(str0m::Output::Timeout(_))) => return,
+                Ok(Ok(str0m::Output::Event(event))) => {
+                    let last = matches!(event, str0m::Event::RtpPacket(_));
+                    self.translate(event);
+                    if last {
+                        return;
+                    }
+                }
             }
         }
     }

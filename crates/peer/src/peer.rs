@@ -52,8 +52,6 @@ pub struct Peer {
     pub(crate) congestion: Congestion,
     pub(crate) events: VecDeque<Event>,
     pub(crate) outbox: VecDeque<Transmit>,
-    /// Whether the library took a datagram and has not been asked since what it made of it.
-    pub(crate) unpolled: bool,
     pub(crate) now: Instant,
     pub(crate) unreachable: bool,
     pub(crate) ending: Option<CloseReason>,
@@ -134,7 +132,6 @@ impl Peer {
             congestion: Congestion::new(),
             events: VecDeque::new(),
             outbox: VecDeque::new(),
-            unpolled: false,
             now,
             unreachable: false,
             ending: None,
@@ -184,7 +181,6 @@ impl Peer {
     ) -> Result<(), PeerError> {
         self.check_open()?;
         self.advance(now);
-        self.harvest();
         let now = self.now;
         let outcome = guard(|| match Receive::new(proto.to_library(), source, destination, data) {
             Ok(receive) => self.rtc.handle_input(Input::Receive(now, receive)).map_err(|error| error.to_string()),
@@ -194,7 +190,8 @@ impl Peer {
             Err(panic) => self.fail(panic.to_string()),
             Ok(Err(error)) if !self.rtc.is_alive() => self.fail(error),
             Ok(Err(error)) => tracing::debug!(%error, "a datagram was dropped"),
-            Ok(Ok(())) => self.unpolled = true,
+            Ok(Ok(())) if is_rtp(data) => self.harvest(),
+            Ok(Ok(())) => {}
         }
         Ok(())
     }
@@ -229,10 +226,9 @@ impl Peer {
                     return Output::Transmit(Transmit::from_library(transmit));
                 }
                 Ok(Ok(str0m::Output::Event(event))) => self.translate(event),
-                Ok(Ok(str0m::Output::Timeout(_))) if self.dirty || !self.events.is_empty() => self.unpolled = false,
+                Ok(Ok(str0m::Output::Timeout(_))) if self.dirty || !self.events.is_empty() => {}
                 Ok(Ok(str0m::Output::Timeout(_))) if self.ending.is_some() => self.end(),
                 Ok(Ok(str0m::Output::Timeout(wanted))) => {
-                    self.unpolled = false;
                     let pacer = matches!(self.rtc.last_timeout_reason(), Reason::Pacer(_));
                     if pacer && wanted <= self.now && paced < PACED_AT_ONCE {
                         paced += 1;
@@ -450,6 +446,11 @@ impl std::fmt::Debug for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Peer").field("role", &self.role).field("ufrag", &self.ufrag).finish_non_exhaustive()
     }
+}
+
+/// Whether a datagram is RTP, and not RTCP (RFC 7983 and RFC 5761).
+fn is_rtp(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..192, kind, ..] if !(64..96).contains(&(kind & 0x7f)))
 }
 
 /// Runs a piece of the library that works on input from outside. The library promises not to panic on it; should it do so
