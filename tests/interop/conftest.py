@@ -1,6 +1,7 @@
 """A server of ours per test; nothing of it may be left over afterwards."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -20,3 +21,10 @@ async def server():
 def running_tasks(before):
     """Tasks of ours that were not there before."""
     return [each for each in asyncio.all_tasks() - before if "greenroom" in repr(each.get_coro())]
+
+
+def pytest_sessionfinish():
+    """End the official client's threads while Python can still be called back by them."""
+    module = sys.modules.get("livekit.rtc._ffi_client")
+    if module is not None and module.FfiClient._instance is not None:
+        module.FfiClient._instance._dispose()
