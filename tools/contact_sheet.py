@@ -3,7 +3,7 @@
     python tools/contact_sheet.py [contact_sheet.png]
 
 Rows are the encoding the chart is put into, columns the one it is then converted to; each cell is that frame brought to
-RGBA and laid over a checkerboard. The chart has colour bars, ramps of grey and of the three colours, fine lines, an arrow
+RGBA and laid over a checkerboard. The chart has colour bars, ramps of grey and of three colours, fine lines, an arrow
 that points up, and a corner that fades to transparent: all cells look alike, but for transparency, which only pairs of
 encodings with alpha keep.
 """

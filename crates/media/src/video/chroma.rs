@@ -19,10 +19,7 @@ struct Scratch {
 
 impl Scratch {
     const fn new() -> Self {
-        Self {
-            source: [const { Vec::new() }; 2],
-            target: [const { Vec::new() }; 2],
-        }
+        Self { source: [const { Vec::new() }; 2], target: [const { Vec::new() }; 2] }
     }
 }
 
@@ -43,23 +40,12 @@ pub(super) fn planar_to_planar(
         }
         return;
     }
-    let rows = Rows {
-        source,
-        from,
-        to,
-        options,
-    };
+    let rows = Rows { source, from, to, options };
     let width = source.width() as usize;
     SCRATCH.with_borrow_mut(|scratch| {
         let samples = |layout: ChromaLayout| width.div_ceil(1 << layout.x_shift);
-        scratch
-            .source
-            .iter_mut()
-            .for_each(|row| row.resize(samples(from), 0));
-        scratch
-            .target
-            .iter_mut()
-            .for_each(|row| row.resize(samples(to), 0));
+        scratch.source.iter_mut().for_each(|row| row.resize(samples(from), 0));
+        scratch.target.iter_mut().for_each(|row| row.resize(samples(to), 0));
         for y in 0..target.shapes()[1].rows {
             let (u, v) = target.chroma_rows_mut(y);
             rows.convert(y, scratch, u, v);
@@ -82,21 +68,9 @@ fn luma(
     for y in 0..rows {
         let samples = source.row(0, if options.flip_y { rows - 1 - y } else { y });
         if to.deep {
-            kernels::widen(
-                options.isa,
-                samples,
-                target.row_mut(0, y),
-                options.range,
-                false,
-            );
+            kernels::widen(options.isa, samples, target.row_mut(0, y), options.range, false);
         } else {
-            kernels::narrow(
-                options.isa,
-                samples,
-                target.row_mut(0, y),
-                options.range,
-                false,
-            );
+            kernels::narrow(options.isa, samples, target.row_mut(0, y), options.range, false);
         }
     }
 }
@@ -130,10 +104,7 @@ impl Rows<'_> {
             self.unpack(rows[0], u, v);
             return;
         }
-        let Scratch {
-            source: [su, sv],
-            target: [tu, tv],
-        } = scratch;
+        let Scratch { source: [su, sv], target: [tu, tv] } = scratch;
         let samples = if unpacked {
             self.unpack(rows[0], su, sv);
             [[&su[..]; 2], [&sv[..]; 2]]
@@ -163,19 +134,12 @@ impl Rows<'_> {
     /// A picture is turned over where it has all its rows, so that each keeps its own chroma.
     fn source_rows(&self, y: usize) -> [usize; 2] {
         let flip = |row: usize, rows: usize| {
-            if self.options.flip_y {
-                rows - 1 - row
-            } else {
-                row
-            }
+            if self.options.flip_y { rows - 1 - row } else { row }
         };
         let rows = self.source.shapes()[1].rows;
         let height = self.source.height() as usize;
         match (self.from.y_shift, self.to.y_shift) {
-            (0, 1) => [
-                flip(2 * y, height),
-                flip((2 * y + 1).min(height - 1), height),
-            ],
+            (0, 1) => [flip(2 * y, height), flip((2 * y + 1).min(height - 1), height)],
             (1, 0) => [flip(y, height) / 2; 2],
             _ => [flip(y, rows); 2],
         }

@@ -20,12 +20,7 @@ pub struct ConvertOptions {
 
 impl Default for ConvertOptions {
     fn default() -> Self {
-        Self {
-            flip_y: false,
-            matrix: Matrix::default(),
-            range: Range::default(),
-            isa: Isa::best(),
-        }
+        Self { flip_y: false, matrix: Matrix::default(), range: Range::default(), isa: Isa::best() }
     }
 }
 
@@ -36,18 +31,9 @@ impl Default for ConvertOptions {
 ///
 /// # Errors
 /// [`VideoError::TargetSize`]
-pub fn convert(
-    source: &Picture<'_>,
-    target: &mut PictureMut<'_>,
-    options: ConvertOptions,
-) -> Result<(), VideoError> {
+pub fn convert(source: &Picture<'_>, target: &mut PictureMut<'_>, options: ConvertOptions) -> Result<(), VideoError> {
     if (source.width(), source.height()) != (target.width(), target.height()) {
-        return Err(VideoError::TargetSize(
-            target.width(),
-            target.height(),
-            source.width(),
-            source.height(),
-        ));
+        return Err(VideoError::TargetSize(target.width(), target.height(), source.width(), source.height()));
     }
     if source.format() == target.format() && !options.flip_y {
         copy(source, target);
@@ -69,24 +55,15 @@ fn copy(source: &Picture<'_>, target: &mut PictureMut<'_>) {
 }
 
 /// Copies a plane that has the same shape in both.
-pub(super) fn copy_plane(
-    source: &Picture<'_>,
-    target: &mut PictureMut<'_>,
-    plane: usize,
-    flip_y: bool,
-) {
-    if !flip_y
-        && let (Some(from), Some(to)) = (source.contiguous(plane), target.contiguous_mut(plane))
-    {
+pub(super) fn copy_plane(source: &Picture<'_>, target: &mut PictureMut<'_>, plane: usize, flip_y: bool) {
+    if !flip_y && let (Some(from), Some(to)) = (source.contiguous(plane), target.contiguous_mut(plane)) {
         to.copy_from_slice(from);
         return;
     }
     let rows = source.shapes()[plane].rows;
     for y in 0..rows {
         let from = if flip_y { rows - 1 - y } else { y };
-        target
-            .row_mut(plane, y)
-            .copy_from_slice(source.row(plane, from));
+        target.row_mut(plane, y).copy_from_slice(source.row(plane, from));
     }
 }
 
@@ -99,57 +76,26 @@ fn packed_to_packed(source: &Picture<'_>, target: &mut PictureMut<'_>, options: 
     let rows = source.height() as usize;
     for y in 0..rows {
         let row = if options.flip_y { rows - 1 - y } else { y };
-        kernels::shuffle(
-            options.isa,
-            from,
-            to,
-            source.row(0, row),
-            target.row_mut(0, y),
-        );
+        kernels::shuffle(options.isa, from, to, source.row(0, row), target.row_mut(0, y));
     }
 }
 
-fn planar_to_packed(
-    source: &Picture<'_>,
-    target: &mut PictureMut<'_>,
-    chroma: ChromaLayout,
-    options: ConvertOptions,
-) {
+fn planar_to_packed(source: &Picture<'_>, target: &mut PictureMut<'_>, chroma: ChromaLayout, options: ConvertOptions) {
     let format = target.format();
     let weights = YuvToRgb::new(options.matrix, options.range, chroma.deep);
     let rows = source.height() as usize;
     for y in 0..rows {
-        let v = if chroma.interleaved {
-            &[]
-        } else {
-            source.row(2, y >> chroma.y_shift)
-        };
-        let row = YuvRow {
-            y: source.row(0, y),
-            u: source.row(1, y >> chroma.y_shift),
-            v,
-        };
+        let v = if chroma.interleaved { &[] } else { source.row(2, y >> chroma.y_shift) };
+        let row = YuvRow { y: source.row(0, y), u: source.row(1, y >> chroma.y_shift), v };
         let pixels = target.row_mut(0, if options.flip_y { rows - 1 - y } else { y });
-        kernels::yuv_to_rgb(
-            options.isa,
-            chroma_row(chroma),
-            format,
-            &weights,
-            &row,
-            pixels,
-        );
+        kernels::yuv_to_rgb(options.isa, chroma_row(chroma), format, &weights, &row, pixels);
         if source.format() == VideoFormat::I420A {
             kernels::put_alpha(options.isa, format, source.row(3, y), pixels);
         }
     }
 }
 
-fn packed_to_planar(
-    source: &Picture<'_>,
-    target: &mut PictureMut<'_>,
-    chroma: ChromaLayout,
-    options: ConvertOptions,
-) {
+fn packed_to_planar(source: &Picture<'_>, target: &mut PictureMut<'_>, chroma: ChromaLayout, options: ConvertOptions) {
     let ConvertOptions { isa, flip_y, .. } = options;
     let format = source.format();
     let weights = RgbToYuv::new(options.matrix, options.range, chroma.deep);
@@ -159,28 +105,13 @@ fn packed_to_planar(
         let first = row << chroma.y_shift;
         let second = (first + chroma.y_shift as usize).min(last);
         for y in first..=second {
-            kernels::luma(
-                isa,
-                chroma.deep,
-                format,
-                &weights,
-                pixels(y),
-                target.row_mut(0, y),
-            );
+            kernels::luma(isa, chroma.deep, format, &weights, pixels(y), target.row_mut(0, y));
             if target.format() == VideoFormat::I420A {
                 put_alpha_plane(isa, format, pixels(y), target.row_mut(3, y));
             }
         }
         let (u, v) = target.chroma_rows_mut(row);
-        kernels::chroma(
-            isa,
-            chroma_row(chroma),
-            format,
-            &weights,
-            [pixels(first), pixels(second)],
-            u,
-            v,
-        );
+        kernels::chroma(isa, chroma_row(chroma), format, &weights, [pixels(first), pixels(second)], u, v);
     }
 }
 
@@ -195,9 +126,7 @@ fn put_alpha_plane(isa: Isa, format: VideoFormat, pixels: &[u8], alpha: &mut [u8
 fn chroma_row(chroma: ChromaLayout) -> ChromaRow {
     match chroma {
         ChromaLayout { deep: true, .. } => ChromaRow::Deep,
-        ChromaLayout {
-            interleaved: true, ..
-        } => ChromaRow::Pairs,
+        ChromaLayout { interleaved: true, .. } => ChromaRow::Pairs,
         ChromaLayout { x_shift: 0, .. } => ChromaRow::Full,
         _ => ChromaRow::Half,
     }

@@ -4,9 +4,7 @@ use super::format::{MAX_DIMENSION, VideoFormat};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VideoError {
     /// A width or height that is zero or above [`MAX_DIMENSION`].
-    #[error(
-        "a picture of {width}x{height} is not possible: width and height must be 1 to {MAX_DIMENSION}"
-    )]
+    #[error("a picture of {width}x{height} is not possible: width and height must be 1 to {MAX_DIMENSION}")]
     Size {
         /// Width in pixels.
         width: u32,
@@ -53,9 +51,7 @@ pub enum VideoError {
         stride: usize,
     },
     /// A plane that ends before its last row does.
-    #[error(
-        "plane {plane} of {format} needs {expected} bytes with a stride of {stride}, got {actual}"
-    )]
+    #[error("plane {plane} of {format} needs {expected} bytes with a stride of {stride}, got {actual}")]
     PlaneLength {
         /// The encoding.
         format: VideoFormat,
@@ -75,9 +71,7 @@ pub enum VideoError {
     #[error("the target is {0}, it must be {1}")]
     TargetFormat(VideoFormat, VideoFormat),
     /// A rectangle that does not lie in the picture.
-    #[error(
-        "the rectangle {width}x{height} at ({x}, {y}) does not lie within {picture_width}x{picture_height}"
-    )]
+    #[error("the rectangle {width}x{height} at ({x}, {y}) does not lie within {picture_width}x{picture_height}")]
     Rectangle {
         /// Left edge.
         x: u32,

@@ -128,10 +128,7 @@ impl VideoFormat {
 
     /// Whether it carries alpha.
     pub const fn has_alpha(self) -> bool {
-        matches!(
-            self,
-            Self::Rgba | Self::Abgr | Self::Argb | Self::Bgra | Self::I420A
-        )
+        matches!(self, Self::Rgba | Self::Abgr | Self::Argb | Self::Bgra | Self::I420A)
     }
 
     /// Shapes of the planes in the order they lie in memory; unused ones are empty.
@@ -146,30 +143,18 @@ impl VideoFormat {
         let mut shapes = [PlaneShape { row: 0, rows: 0 }; 4];
         let Some(chroma) = self.chroma() else {
             let size = self.pixel_order().map_or(0, PixelOrder::size);
-            shapes[0] = PlaneShape {
-                row: w * size,
-                rows: h,
-            };
+            shapes[0] = PlaneShape { row: w * size, rows: h };
             return Ok(shapes);
         };
         let bytes = if chroma.deep { 2 } else { 1 };
-        let full = PlaneShape {
-            row: w * bytes,
-            rows: h,
-        };
+        let full = PlaneShape { row: w * bytes, rows: h };
         let columns = w.div_ceil(1 << chroma.x_shift);
         let rows = h.div_ceil(1 << chroma.y_shift);
         shapes[0] = full;
         if chroma.interleaved {
-            shapes[1] = PlaneShape {
-                row: columns * 2,
-                rows,
-            };
+            shapes[1] = PlaneShape { row: columns * 2, rows };
         } else {
-            shapes[1] = PlaneShape {
-                row: columns * bytes,
-                rows,
-            };
+            shapes[1] = PlaneShape { row: columns * bytes, rows };
             shapes[2] = shapes[1];
         }
         if self == Self::I420A {
@@ -230,9 +215,5 @@ impl fmt::Display for VideoFormat {
 /// # Errors
 /// [`VideoError::Size`]
 pub fn packed_len(format: VideoFormat, width: u32, height: u32) -> Result<usize, VideoError> {
-    Ok(format
-        .plane_shapes(width, height)?
-        .iter()
-        .map(|shape| shape.len())
-        .sum())
+    Ok(format.plane_shapes(width, height)?.iter().map(|shape| shape.len()).sum())
 }

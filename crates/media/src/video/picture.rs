@@ -44,57 +44,28 @@ impl<'a> Picture<'a> {
     ///
     /// # Errors
     /// [`VideoError::Size`]; [`VideoError::Length`] when `data` is shorter *or longer* than the picture.
-    pub fn packed(
-        format: VideoFormat,
-        width: u32,
-        height: u32,
-        data: &'a [u8],
-    ) -> Result<Self, VideoError> {
+    pub fn packed(format: VideoFormat, width: u32, height: u32, data: &'a [u8]) -> Result<Self, VideoError> {
         let shapes = format.plane_shapes(width, height)?;
         check_length(format, width, height, &shapes, data.len())?;
         let mut rest = data;
         let planes = shapes.map(|shape| {
             let (data, tail) = rest.split_at(shape.len());
             rest = tail;
-            Plane {
-                data,
-                stride: shape.row,
-            }
+            Plane { data, stride: shape.row }
         });
-        Ok(Self {
-            format,
-            width,
-            height,
-            shapes,
-            planes,
-        })
+        Ok(Self { format, width, height, shapes, planes })
     }
 
     /// A picture from its planes.
     ///
     /// # Errors
     /// [`VideoError::Size`], [`VideoError::PlaneCount`], [`VideoError::Stride`], [`VideoError::PlaneLength`]
-    pub fn new(
-        format: VideoFormat,
-        width: u32,
-        height: u32,
-        planes: &[Plane<'a>],
-    ) -> Result<Self, VideoError> {
+    pub fn new(format: VideoFormat, width: u32, height: u32, planes: &[Plane<'a>]) -> Result<Self, VideoError> {
         let shapes = format.plane_shapes(width, height)?;
-        check_planes(
-            format,
-            &shapes,
-            planes.iter().map(|plane| (plane.data.len(), plane.stride)),
-        )?;
+        check_planes(format, &shapes, planes.iter().map(|plane| (plane.data.len(), plane.stride)))?;
         let mut all = [Plane::default(); 4];
         all[..planes.len()].copy_from_slice(planes);
-        Ok(Self {
-            format,
-            width,
-            height,
-            shapes,
-            planes: all,
-        })
+        Ok(Self { format, width, height, shapes, planes: all })
     }
 
     /// The encoding.
@@ -138,19 +109,10 @@ impl<'a> Picture<'a> {
     /// [`VideoError::Size`] for an empty one, [`VideoError::Rectangle`] when it does not lie within the picture.
     pub fn crop(&self, x: u32, y: u32, width: u32, height: u32) -> Result<Self, VideoError> {
         let shapes = self.format.plane_shapes(width, height)?;
-        let inside = |at: u32, extent: u32, whole: u32| {
-            at.checked_add(extent).is_some_and(|end| end <= whole)
-        };
+        let inside = |at: u32, extent: u32, whole: u32| at.checked_add(extent).is_some_and(|end| end <= whole);
         if !inside(x, width, self.width) || !inside(y, height, self.height) {
             let (picture_width, picture_height) = (self.width, self.height);
-            return Err(VideoError::Rectangle {
-                x,
-                y,
-                width,
-                height,
-                picture_width,
-                picture_height,
-            });
+            return Err(VideoError::Rectangle { x, y, width, height, picture_width, picture_height });
         }
         let mut planes = self.planes;
         match self.format.chroma() {
@@ -160,10 +122,7 @@ impl<'a> Picture<'a> {
             }
             Some(chroma) => {
                 let bytes = if chroma.deep { 2 } else { 1 };
-                let (column, row) = (
-                    (x >> chroma.x_shift) as usize,
-                    (y >> chroma.y_shift) as usize,
-                );
+                let (column, row) = ((x >> chroma.x_shift) as usize, (y >> chroma.y_shift) as usize);
                 let (x, y) = (column << chroma.x_shift, row << chroma.y_shift);
                 let column = column * if chroma.interleaved { 2 } else { bytes };
                 planes[0] = self.plane_at(0, x * bytes, y);
@@ -172,13 +131,7 @@ impl<'a> Picture<'a> {
                 planes[3] = self.plane_at(3, x, y);
             }
         }
-        Ok(Self {
-            format: self.format,
-            width,
-            height,
-            shapes,
-            planes,
-        })
+        Ok(Self { format: self.format, width, height, shapes, planes })
     }
 
     fn plane_at(&self, plane: usize, column: usize, row: usize) -> Plane<'a> {
@@ -186,10 +139,7 @@ impl<'a> Picture<'a> {
             return Plane::default();
         }
         let Plane { data, stride } = self.planes[plane];
-        Plane {
-            data: &data[row * stride + column..],
-            stride,
-        }
+        Plane { data: &data[row * stride + column..], stride }
     }
 }
 
@@ -198,59 +148,30 @@ impl<'a> PictureMut<'a> {
     ///
     /// # Errors
     /// [`VideoError::Size`]; [`VideoError::Length`] when `data` is shorter *or longer* than the picture.
-    pub fn packed(
-        format: VideoFormat,
-        width: u32,
-        height: u32,
-        data: &'a mut [u8],
-    ) -> Result<Self, VideoError> {
+    pub fn packed(format: VideoFormat, width: u32, height: u32, data: &'a mut [u8]) -> Result<Self, VideoError> {
         let shapes = format.plane_shapes(width, height)?;
         check_length(format, width, height, &shapes, data.len())?;
         let mut rest = data;
         let planes = shapes.map(|shape| {
             let (data, tail) = std::mem::take(&mut rest).split_at_mut(shape.len());
             rest = tail;
-            PlaneMut {
-                data,
-                stride: shape.row,
-            }
+            PlaneMut { data, stride: shape.row }
         });
-        Ok(Self {
-            format,
-            width,
-            height,
-            shapes,
-            planes,
-        })
+        Ok(Self { format, width, height, shapes, planes })
     }
 
     /// A picture from its planes.
     ///
     /// # Errors
     /// [`VideoError::Size`], [`VideoError::PlaneCount`], [`VideoError::Stride`], [`VideoError::PlaneLength`]
-    pub fn new(
-        format: VideoFormat,
-        width: u32,
-        height: u32,
-        planes: Vec<PlaneMut<'a>>,
-    ) -> Result<Self, VideoError> {
+    pub fn new(format: VideoFormat, width: u32, height: u32, planes: Vec<PlaneMut<'a>>) -> Result<Self, VideoError> {
         let shapes = format.plane_shapes(width, height)?;
-        check_planes(
-            format,
-            &shapes,
-            planes.iter().map(|plane| (plane.data.len(), plane.stride)),
-        )?;
+        check_planes(format, &shapes, planes.iter().map(|plane| (plane.data.len(), plane.stride)))?;
         let mut all: [PlaneMut<'a>; 4] = Default::default();
         for (slot, plane) in all.iter_mut().zip(planes) {
             *slot = plane;
         }
-        Ok(Self {
-            format,
-            width,
-            height,
-            shapes,
-            planes: all,
-        })
+        Ok(Self { format, width, height, shapes, planes: all })
     }
 
     /// The encoding.
@@ -301,18 +222,9 @@ impl<'a> PictureMut<'a> {
     pub fn as_picture(&self) -> Picture<'_> {
         let mut planes = [Plane::default(); 4];
         for (slot, plane) in planes.iter_mut().zip(&self.planes) {
-            *slot = Plane {
-                data: plane.data,
-                stride: plane.stride,
-            };
+            *slot = Plane { data: plane.data, stride: plane.stride };
         }
-        Picture {
-            format: self.format,
-            width: self.width,
-            height: self.height,
-            shapes: self.shapes,
-            planes,
-        }
+        Picture { format: self.format, width: self.width, height: self.height, shapes: self.shapes, planes }
     }
 }
 
@@ -333,17 +245,7 @@ fn check_length(
     actual: usize,
 ) -> Result<(), VideoError> {
     let expected = shapes.iter().map(|shape| shape.len()).sum();
-    if actual == expected {
-        Ok(())
-    } else {
-        Err(VideoError::Length {
-            format,
-            width,
-            height,
-            expected,
-            actual,
-        })
-    }
+    if actual == expected { Ok(()) } else { Err(VideoError::Length { format, width, height, expected, actual }) }
 }
 
 fn check_planes(
@@ -353,32 +255,15 @@ fn check_planes(
 ) -> Result<(), VideoError> {
     let (expected, actual) = (format.plane_count(), planes.len());
     if actual != expected {
-        return Err(VideoError::PlaneCount {
-            format,
-            expected,
-            actual,
-        });
+        return Err(VideoError::PlaneCount { format, expected, actual });
     }
     for (plane, ((actual, stride), shape)) in planes.zip(shapes).enumerate() {
         if stride < shape.row {
-            return Err(VideoError::Stride {
-                format,
-                plane,
-                row: shape.row,
-                stride,
-            });
+            return Err(VideoError::Stride { format, plane, row: shape.row, stride });
         }
-        let expected = stride
-            .saturating_mul(shape.rows - 1)
-            .saturating_add(shape.row);
+        let expected = stride.saturating_mul(shape.rows - 1).saturating_add(shape.row);
         if actual < expected {
-            return Err(VideoError::PlaneLength {
-                format,
-                plane,
-                expected,
-                actual,
-                stride,
-            });
+            return Err(VideoError::PlaneLength { format, plane, expected, actual, stride });
         }
     }
     Ok(())

@@ -37,13 +37,7 @@ impl BufferPool {
 
     /// A pool that keeps at most `capacity` idle buffers of together at most `bytes`.
     pub fn with_limit(capacity: usize, bytes: usize) -> Self {
-        Self {
-            shelf: Arc::new(Shelf {
-                capacity,
-                bytes,
-                idle: Mutex::new(Vec::with_capacity(capacity + 1)),
-            }),
-        }
+        Self { shelf: Arc::new(Shelf { capacity, bytes, idle: Mutex::new(Vec::with_capacity(capacity + 1)) }) }
     }
 
     /// A buffer of exactly `len` bytes.
@@ -51,19 +45,14 @@ impl BufferPool {
     /// An idle one is taken when it fits without wasting more than half of it.
     pub fn take(&self, len: usize) -> PooledBuffer {
         let mut idle = self.shelf.idle();
-        let found = idle
-            .iter()
-            .rposition(|buffer| buffer.capacity() >= len && buffer.capacity() / 2 <= len);
+        let found = idle.iter().rposition(|buffer| buffer.capacity() >= len && buffer.capacity() / 2 <= len);
         let mut data = found.map(|index| idle.remove(index)).unwrap_or_default();
         drop(idle);
         if data.capacity() < len {
             data = vec![0; len];
         }
         data.resize(len, 0);
-        PooledBuffer {
-            data,
-            shelf: Arc::clone(&self.shelf),
-        }
+        PooledBuffer { data, shelf: Arc::clone(&self.shelf) }
     }
 
     /// How many buffers wait for reuse.

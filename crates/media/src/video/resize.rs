@@ -30,11 +30,7 @@ struct Scratch {
 
 impl Scratch {
     const fn new() -> Self {
-        Self {
-            columns: Taps::new(),
-            rows: Taps::new(),
-            row: Vec::new(),
-        }
+        Self { columns: Taps::new(), rows: Taps::new(), row: Vec::new() }
     }
 }
 
@@ -50,11 +46,7 @@ struct Taps {
 ///
 /// # Errors
 /// [`VideoError::TargetFormat`]
-pub fn resize(
-    source: &Picture<'_>,
-    target: &mut PictureMut<'_>,
-    filter: Filter,
-) -> Result<(), VideoError> {
+pub fn resize(source: &Picture<'_>, target: &mut PictureMut<'_>, filter: Filter) -> Result<(), VideoError> {
     let format = source.format();
     if format != target.format() {
         return Err(VideoError::TargetFormat(target.format(), format));
@@ -78,19 +70,10 @@ fn resize_plane(
     let channels = channels(source.format(), plane);
     let deep = source.format() == VideoFormat::I010;
     if from == to {
-        (0..to.rows).for_each(|y| {
-            target
-                .row_mut(plane, y)
-                .copy_from_slice(source.row(plane, y))
-        });
+        (0..to.rows).for_each(|y| target.row_mut(plane, y).copy_from_slice(source.row(plane, y)));
         return;
     }
-    if filter == Filter::Area
-        && channels == 1
-        && !deep
-        && from.row == 2 * to.row
-        && from.rows == 2 * to.rows
-    {
+    if filter == Filter::Area && channels == 1 && !deep && from.row == 2 * to.row && from.rows == 2 * to.rows {
         for y in 0..to.rows {
             let rows = [source.row(plane, 2 * y), source.row(plane, 2 * y + 1)];
             kernels::halve(Isa::best(), rows, target.row_mut(plane, y));
@@ -109,11 +92,7 @@ fn resize_plane(
         }
         scratch.row.clear();
         scratch.row.resize(from.row / (unit / channels), 0.0);
-        for (index, &weight) in weights
-            .iter()
-            .enumerate()
-            .filter(|(_, weight)| **weight > 0.0)
-        {
+        for (index, &weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
             let row = source.row(plane, first + index);
             if deep {
                 kernels::accumulate_deep(Isa::best(), row, weight, &mut scratch.row);
@@ -154,12 +133,7 @@ fn scale_row(columns: &Taps, row: &[f32], channels: usize, deep: bool, out: &mut
     }
 }
 
-fn sum_columns<const CHANNELS: usize, T>(
-    columns: &Taps,
-    row: &[f32],
-    out: &mut [T],
-    quantise: impl Fn(f32) -> T,
-) {
+fn sum_columns<const CHANNELS: usize, T>(columns: &Taps, row: &[f32], out: &mut [T], quantise: impl Fn(f32) -> T) {
     let (pixels, _) = row.as_chunks::<CHANNELS>();
     for (x, out) in out.chunks_exact_mut(CHANNELS).enumerate() {
         let (first, weights) = columns.at(x);
@@ -177,18 +151,11 @@ fn sum_columns<const CHANNELS: usize, T>(
 
 impl Taps {
     const fn new() -> Self {
-        Self {
-            first: Vec::new(),
-            weights: Vec::new(),
-            count: 0,
-        }
+        Self { first: Vec::new(), weights: Vec::new(), count: 0 }
     }
 
     fn at(&self, index: usize) -> (usize, &[f32]) {
-        (
-            self.first[index],
-            &self.weights[index * self.count..(index + 1) * self.count],
-        )
+        (self.first[index], &self.weights[index * self.count..(index + 1) * self.count])
     }
 
     /// Centres of both ends are aligned; weights that would fall outside count for the edge.
@@ -227,8 +194,7 @@ impl Taps {
             let samples = first..first + self.count;
             let total: f64 = samples.clone().map(weight).sum();
             self.first.push(first);
-            self.weights
-                .extend(samples.map(|sample| (weight(sample) / total) as f32));
+            self.weights.extend(samples.map(|sample| (weight(sample) / total) as f32));
         }
     }
 }

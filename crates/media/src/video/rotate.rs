@@ -35,11 +35,7 @@ impl Rotation {
 
     /// The size of a picture after the turn.
     pub fn apply(self, width: u32, height: u32) -> (u32, u32) {
-        if self.is_quarter() {
-            (height, width)
-        } else {
-            (width, height)
-        }
+        if self.is_quarter() { (height, width) } else { (width, height) }
     }
 }
 
@@ -50,23 +46,14 @@ const BLOCK: usize = 32;
 ///
 /// # Errors
 /// [`VideoError::TargetFormat`], [`VideoError::TargetSize`]
-pub fn rotate(
-    source: &Picture<'_>,
-    target: &mut PictureMut<'_>,
-    rotation: Rotation,
-) -> Result<(), VideoError> {
+pub fn rotate(source: &Picture<'_>, target: &mut PictureMut<'_>, rotation: Rotation) -> Result<(), VideoError> {
     let format = source.format();
     if format != target.format() {
         return Err(VideoError::TargetFormat(target.format(), format));
     }
     let (width, height) = rotation.apply(source.width(), source.height());
     if (target.width(), target.height()) != (width, height) {
-        return Err(VideoError::TargetSize(
-            target.width(),
-            target.height(),
-            width,
-            height,
-        ));
+        return Err(VideoError::TargetSize(target.width(), target.height(), width, height));
     }
     for plane in 0..format.plane_count() {
         let is_chroma = plane == 1 || plane == 2;
@@ -94,41 +81,23 @@ fn unit(format: VideoFormat, plane: usize) -> usize {
     }
 }
 
-fn turn<const N: usize>(
-    source: &Picture<'_>,
-    target: &mut PictureMut<'_>,
-    plane: usize,
-    rotation: Rotation,
-) {
+fn turn<const N: usize>(source: &Picture<'_>, target: &mut PictureMut<'_>, plane: usize, rotation: Rotation) {
     let (columns, rows) = (source.shapes()[plane].row / N, source.shapes()[plane].rows);
     match rotation {
         Rotation::None => {
-            (0..rows).for_each(|y| {
-                target
-                    .row_mut(plane, y)
-                    .copy_from_slice(source.row(plane, y))
-            });
+            (0..rows).for_each(|y| target.row_mut(plane, y).copy_from_slice(source.row(plane, y)));
         }
         Rotation::Half => {
             for y in 0..rows {
                 let (from, _) = source.row(plane, rows - 1 - y).as_chunks::<N>();
                 let (to, _) = target.row_mut(plane, y).as_chunks_mut::<N>();
-                to.iter_mut()
-                    .zip(from.iter().rev())
-                    .for_each(|(to, from)| *to = *from);
+                to.iter_mut().zip(from.iter().rev()).for_each(|(to, from)| *to = *from);
             }
         }
         Rotation::Clockwise90 | Rotation::Clockwise270 => {
             for top in (0..columns).step_by(BLOCK) {
                 for left in (0..rows).step_by(BLOCK) {
-                    quarter::<N>(
-                        source,
-                        target,
-                        plane,
-                        rotation,
-                        [left, top],
-                        [columns, rows],
-                    );
+                    quarter::<N>(source, target, plane, rotation, [left, top], [columns, rows]);
                 }
             }
         }
@@ -150,10 +119,7 @@ fn quarter<const N: usize>(
     let mut from: [&[[u8; N]]; BLOCK] = [&[]; BLOCK];
     for (x, row) in from[..width].iter_mut().enumerate() {
         let x = left + x;
-        *row = source
-            .row(plane, if clockwise { rows - 1 - x } else { x })
-            .as_chunks::<N>()
-            .0;
+        *row = source.row(plane, if clockwise { rows - 1 - x } else { x }).as_chunks::<N>().0;
     }
     for y in top..(top + BLOCK).min(columns) {
         let column = if clockwise { y } else { columns - 1 - y };
@@ -165,12 +131,7 @@ fn quarter<const N: usize>(
 }
 
 /// Chroma of I422 is halved the other way after a quarter turn: rows are averaged, columns repeated.
-fn quarter_of_i422(
-    source: &Picture<'_>,
-    target: &mut PictureMut<'_>,
-    plane: usize,
-    rotation: Rotation,
-) {
+fn quarter_of_i422(source: &Picture<'_>, target: &mut PictureMut<'_>, plane: usize, rotation: Rotation) {
     let clockwise = rotation == Rotation::Clockwise90;
     let (width, rows) = (source.width() as usize, source.height() as usize);
     let oriented = |x: usize| if clockwise { rows - 1 - x } else { x };

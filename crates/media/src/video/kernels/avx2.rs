@@ -64,12 +64,7 @@ fn store_quarter(bytes: &mut [u8], at: usize, value: __m128i) {
 fn blocks(length: usize, block: usize, step: usize) -> (usize, impl Iterator<Item = usize>) {
     let last = length.checked_sub(block).map(|last| last / step * step);
     let done = last.map_or(0, |last| last + block);
-    (
-        done,
-        (0..done)
-            .step_by(block)
-            .map(move |at| at.min(last.unwrap_or(0))),
-    )
+    (done, (0..done).step_by(block).map(move |at| at.min(last.unwrap_or(0))))
 }
 
 /// Eight pixels as four bytes each; three-byte pixels get a zero.
@@ -134,15 +129,8 @@ impl Weights {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn chroma(&self, u: __m256i, v: __m256i) -> [__m256i; 3] {
-        let g = _mm256_add_epi16(
-            _mm256_mulhrs_epi16(u, self.gu),
-            _mm256_mulhrs_epi16(v, self.gv),
-        );
-        [
-            _mm256_mulhrs_epi16(v, self.rv),
-            g,
-            _mm256_mulhrs_epi16(u, self.bu),
-        ]
+        let g = _mm256_add_epi16(_mm256_mulhrs_epi16(u, self.gu), _mm256_mulhrs_epi16(v, self.gv));
+        [_mm256_mulhrs_epi16(v, self.rv), g, _mm256_mulhrs_epi16(u, self.bu)]
     }
 }
 
@@ -165,16 +153,10 @@ fn luma_codes<const CHROMA: u8>(y: &[u8], x: usize) -> Halves {
         let most = _mm256_set1_epi16(1023);
         let code = |y| _mm256_slli_epi16::<5>(_mm256_min_epu16(y, most));
         let (first, second) = (code(load(y, 2 * x)), code(load(y, 2 * x + 32)));
-        return [
-            _mm256_permute2x128_si256::<0x20>(first, second),
-            _mm256_permute2x128_si256::<0x31>(first, second),
-        ];
+        return [_mm256_permute2x128_si256::<0x20>(first, second), _mm256_permute2x128_si256::<0x31>(first, second)];
     }
     let (y, zero) = (load(y, x), _mm256_setzero_si256());
-    [
-        _mm256_slli_epi16::<7>(_mm256_unpacklo_epi8(y, zero)),
-        _mm256_slli_epi16::<7>(_mm256_unpackhi_epi8(y, zero)),
-    ]
+    [_mm256_slli_epi16::<7>(_mm256_unpacklo_epi8(y, zero)), _mm256_slli_epi16::<7>(_mm256_unpackhi_epi8(y, zero))]
 }
 
 /// Chroma terms of 32 pixels.
@@ -187,36 +169,22 @@ fn chroma_terms<const CHROMA: u8>(weights: &Weights, source: &YuvRow<'_>, x: usi
         let (u, v) = (load(source.u, x), load(source.v, x));
         let low = |c| _mm256_xor_si256(_mm256_unpacklo_epi8(zero, c), middle);
         let high = |c| _mm256_xor_si256(_mm256_unpackhi_epi8(zero, c), middle);
-        let (low, high) = (
-            weights.chroma(low(u), low(v)),
-            weights.chroma(high(u), high(v)),
-        );
+        let (low, high) = (weights.chroma(low(u), low(v)), weights.chroma(high(u), high(v)));
         return [[low[0], high[0]], [low[1], high[1]], [low[2], high[2]]];
     }
     let (u, v) = if CHROMA == ChromaRow::PAIRS {
         let pairs = load(source.u, x);
-        (
-            _mm256_slli_epi16::<8>(pairs),
-            _mm256_and_si256(pairs, _mm256_set1_epi16(0xFF00_u16 as i16)),
-        )
+        (_mm256_slli_epi16::<8>(pairs), _mm256_and_si256(pairs, _mm256_set1_epi16(0xFF00_u16 as i16)))
     } else if CHROMA == ChromaRow::DEEP {
         let most = _mm256_set1_epi16(1023);
         let code = |c| _mm256_slli_epi16::<6>(_mm256_min_epu16(c, most));
         (code(load(source.u, x)), code(load(source.v, x)))
     } else {
         let code = |c| _mm256_slli_epi16::<8>(_mm256_cvtepu8_epi16(c));
-        (
-            code(load_half(source.u, x / 2)),
-            code(load_half(source.v, x / 2)),
-        )
+        (code(load_half(source.u, x / 2)), code(load_half(source.v, x / 2)))
     };
     let [r, g, b] = weights.chroma(_mm256_xor_si256(u, middle), _mm256_xor_si256(v, middle));
-    let twice = |term| {
-        [
-            _mm256_unpacklo_epi16(term, term),
-            _mm256_unpackhi_epi16(term, term),
-        ]
-    };
+    let twice = |term| [_mm256_unpacklo_epi16(term, term), _mm256_unpackhi_epi16(term, term)];
     [twice(r), twice(g), twice(b)]
 }
 
@@ -237,22 +205,10 @@ pub(super) fn yuv_to_rgb<const CHROMA: u8, const ORDER: u8>(
         bytes[order.r] = channel(luma, r);
         bytes[order.g] = channel(luma, g);
         bytes[order.b] = channel(luma, b);
-        let (low, high) = (
-            _mm256_unpacklo_epi8(bytes[0], bytes[1]),
-            _mm256_unpackhi_epi8(bytes[0], bytes[1]),
-        );
-        let (low2, high2) = (
-            _mm256_unpacklo_epi8(bytes[2], bytes[3]),
-            _mm256_unpackhi_epi8(bytes[2], bytes[3]),
-        );
-        let (a, b) = (
-            _mm256_unpacklo_epi16(low, low2),
-            _mm256_unpackhi_epi16(low, low2),
-        );
-        let (c, d) = (
-            _mm256_unpacklo_epi16(high, high2),
-            _mm256_unpackhi_epi16(high, high2),
-        );
+        let (low, high) = (_mm256_unpacklo_epi8(bytes[0], bytes[1]), _mm256_unpackhi_epi8(bytes[0], bytes[1]));
+        let (low2, high2) = (_mm256_unpacklo_epi8(bytes[2], bytes[3]), _mm256_unpackhi_epi8(bytes[2], bytes[3]));
+        let (a, b) = (_mm256_unpacklo_epi16(low, low2), _mm256_unpackhi_epi16(low, low2));
+        let (c, d) = (_mm256_unpacklo_epi16(high, high2), _mm256_unpackhi_epi16(high, high2));
         for (index, pixels) in [
             _mm256_permute2x128_si256::<0x20>(a, b),
             _mm256_permute2x128_si256::<0x20>(c, d),
@@ -284,22 +240,15 @@ impl PixelWeights {
     fn new(weights: [i16; 3], order: PixelOrder) -> Self {
         let mut bytes = [0_i16; 4];
         (bytes[order.r], bytes[order.g], bytes[order.b]) = (weights[0], weights[1], weights[2]);
-        let pair =
-            |low: i16, high: i16| _mm256_set1_epi32(i32::from(low as u16) | i32::from(high) << 16);
-        Self {
-            even: pair(bytes[0], bytes[2]),
-            odd: pair(bytes[1], bytes[3]),
-        }
+        let pair = |low: i16, high: i16| _mm256_set1_epi32(i32::from(low as u16) | i32::from(high) << 16);
+        Self { even: pair(bytes[0], bytes[2]), odd: pair(bytes[1], bytes[3]) }
     }
 
     /// Weighted sums of eight pixels, given their even and odd bytes.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn sum(&self, even: __m256i, odd: __m256i, offset: __m256i) -> __m256i {
-        let sum = _mm256_add_epi32(
-            _mm256_madd_epi16(even, self.even),
-            _mm256_madd_epi16(odd, self.odd),
-        );
+        let sum = _mm256_add_epi32(_mm256_madd_epi16(even, self.even), _mm256_madd_epi16(odd, self.odd));
         _mm256_add_epi32(sum, offset)
     }
 }
@@ -308,10 +257,7 @@ impl PixelWeights {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn even_odd(pixels: __m256i) -> [__m256i; 2] {
-    [
-        _mm256_and_si256(pixels, _mm256_set1_epi16(0x00FF)),
-        _mm256_srli_epi16::<8>(pixels),
-    ]
+    [_mm256_and_si256(pixels, _mm256_set1_epi16(0x00FF)), _mm256_srli_epi16::<8>(pixels)]
 }
 
 /// Four vectors of eight 32-bit values as 32 bytes.
@@ -324,11 +270,7 @@ fn pack_bytes(values: [__m256i; 4]) -> __m256i {
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) fn luma<const ORDER: u8, const SIZE: usize>(
-    weights: &RgbToYuv,
-    source: &[u8],
-    target: &mut [u8],
-) -> usize {
+pub(super) fn luma<const ORDER: u8, const SIZE: usize>(weights: &RgbToYuv, source: &[u8], target: &mut [u8]) -> usize {
     let y = PixelWeights::new(weights.y, const { order_of(ORDER) });
     let offset = _mm256_set1_epi32((weights.black << 15) + (1 << 14));
     let (done, starts) = blocks(target.len(), 32, 1);
@@ -357,11 +299,7 @@ pub(super) fn luma_deep<const ORDER: u8, const SIZE: usize>(
             _mm256_srai_epi32::<13>(y.sum(even, odd, offset))
         });
         let codes = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(a, b));
-        store(
-            target,
-            2 * x,
-            _mm256_min_epu16(codes, _mm256_set1_epi16(1023)),
-        );
+        store(target, 2 * x, _mm256_min_epu16(codes, _mm256_set1_epi16(1023)));
     }
     done
 }
@@ -374,28 +312,13 @@ pub(super) fn chroma_full<const ORDER: u8, const SIZE: usize>(
     v: &mut [u8],
 ) -> usize {
     let order = const { order_of(ORDER) };
-    let (wu, wv) = (
-        PixelWeights::new(weights.u, order),
-        PixelWeights::new(weights.v, order),
-    );
+    let (wu, wv) = (PixelWeights::new(weights.u, order), PixelWeights::new(weights.v, order));
     let offset = _mm256_set1_epi32((128 << 15) + (1 << 14));
     let (done, starts) = blocks(u.len(), 32, 1);
     for x in starts {
         let pixels = [0, 8, 16, 24].map(|index| even_odd(load_pixels::<SIZE>(source, x + index)));
-        store(
-            u,
-            x,
-            pack_bytes(
-                pixels.map(|[even, odd]| _mm256_srai_epi32::<15>(wu.sum(even, odd, offset))),
-            ),
-        );
-        store(
-            v,
-            x,
-            pack_bytes(
-                pixels.map(|[even, odd]| _mm256_srai_epi32::<15>(wv.sum(even, odd, offset))),
-            ),
-        );
+        store(u, x, pack_bytes(pixels.map(|[even, odd]| _mm256_srai_epi32::<15>(wu.sum(even, odd, offset)))));
+        store(v, x, pack_bytes(pixels.map(|[even, odd]| _mm256_srai_epi32::<15>(wv.sum(even, odd, offset)))));
     }
     done
 }
@@ -410,10 +333,7 @@ fn sum_squares<const SIZE: usize>(rows: [&[u8]; 2], x: usize) -> [__m256i; 2] {
         [_mm256_add_epi16(even, even2), _mm256_add_epi16(odd, odd2)]
     });
     [0, 1].map(|index| {
-        let (a, b) = (
-            _mm256_castsi256_ps(left[index]),
-            _mm256_castsi256_ps(right[index]),
-        );
+        let (a, b) = (_mm256_castsi256_ps(left[index]), _mm256_castsi256_ps(right[index]));
         let first = _mm256_castps_si256(_mm256_shuffle_ps::<0b10_00_10_00>(a, b));
         let second = _mm256_castps_si256(_mm256_shuffle_ps::<0b11_01_11_01>(a, b));
         _mm256_add_epi16(first, second)
@@ -428,26 +348,16 @@ pub(super) fn chroma_half<const ORDER: u8, const SIZE: usize, const TARGET: u8>(
     v: &mut [u8],
 ) -> usize {
     let order = const { order_of(ORDER) };
-    let (wu, wv) = (
-        PixelWeights::new(weights.u, order),
-        PixelWeights::new(weights.v, order),
-    );
+    let (wu, wv) = (PixelWeights::new(weights.u, order), PixelWeights::new(weights.v, order));
     let deep = TARGET == ChromaRow::DEEP;
     let offset = _mm256_set1_epi32((128 << 17) + if deep { 1 << 14 } else { 1 << 16 });
     let most = _mm256_set1_epi16(if deep { 1023 } else { 255 });
     let quantise = |sum| {
-        if deep {
-            _mm256_srai_epi32::<15>(sum)
-        } else {
-            _mm256_srai_epi32::<17>(sum)
-        }
+        if deep { _mm256_srai_epi32::<15>(sum) } else { _mm256_srai_epi32::<17>(sum) }
     };
     let (done, starts) = blocks(rows[0].len() / SIZE / 2, 16, 1);
     for x in starts {
-        let sums = [
-            sum_squares::<SIZE>(rows, 2 * x),
-            sum_squares::<SIZE>(rows, 2 * x + 16),
-        ];
+        let sums = [sum_squares::<SIZE>(rows, 2 * x), sum_squares::<SIZE>(rows, 2 * x + 16)];
         let [cu, cv] = [&wu, &wv].map(|weights| {
             let [a, b] = sums.map(|[even, odd]| quantise(weights.sum(even, odd, offset)));
             let codes = _mm256_min_epu16(_mm256_packus_epi32(a, b), most);
@@ -468,30 +378,18 @@ pub(super) fn chroma_half<const ORDER: u8, const SIZE: usize, const TARGET: u8>(
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) fn shuffle<const FROM: usize, const TO: usize>(
-    order: [u8; 4],
-    source: &[u8],
-    target: &mut [u8],
-) -> usize {
+pub(super) fn shuffle<const FROM: usize, const TO: usize>(order: [u8; 4], source: &[u8], target: &mut [u8]) -> usize {
     let (mut moves, mut ones) = ([0_i8; 16], [0_i8; 16]);
     for (index, (position, one)) in moves.iter_mut().zip(&mut ones).enumerate() {
         let from = order[index % 4];
         // A negative index gives zero.
-        (*position, *one) = if from == 255 {
-            (-1, -1)
-        } else {
-            ((from + (index as u8 & !3)) as i8, 0)
-        };
+        (*position, *one) = if from == 255 { (-1, -1) } else { ((from + (index as u8 & !3)) as i8, 0) };
     }
-    let vector =
-        |bytes: [i8; 16]| _mm256_broadcastsi128_si256(load_half(&bytes.map(|byte| byte as u8), 0));
+    let vector = |bytes: [i8; 16]| _mm256_broadcastsi128_si256(load_half(&bytes.map(|byte| byte as u8), 0));
     let (moves, ones) = (vector(moves), vector(ones));
     let (done, starts) = blocks(target.len() / TO, 8, 1);
     for x in starts {
-        let pixels = _mm256_or_si256(
-            _mm256_shuffle_epi8(load_pixels::<FROM>(source, x), moves),
-            ones,
-        );
+        let pixels = _mm256_or_si256(_mm256_shuffle_epi8(load_pixels::<FROM>(source, x), moves), ones);
         if TO == 4 {
             store(target, 4 * x, pixels);
         } else {

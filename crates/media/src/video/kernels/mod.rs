@@ -148,14 +148,7 @@ pub(super) fn yuv_to_rgb(
 }
 
 /// Luma of one row of pixels, of 10 bits if `deep`.
-pub(super) fn luma(
-    isa: Isa,
-    deep: bool,
-    format: VideoFormat,
-    weights: &RgbToYuv,
-    source: &[u8],
-    target: &mut [u8],
-) {
+pub(super) fn luma(isa: Isa, deep: bool, format: VideoFormat, weights: &RgbToYuv, source: &[u8], target: &mut [u8]) {
     by_order!(format, ORDER, SIZE => if deep {
         run!(isa, luma_deep, [ORDER], [ORDER, SIZE], (weights, source, target));
     } else {
@@ -191,13 +184,7 @@ pub(super) fn chroma(
 }
 
 /// One packed format to another.
-pub(super) fn shuffle(
-    isa: Isa,
-    from: VideoFormat,
-    to: VideoFormat,
-    source: &[u8],
-    target: &mut [u8],
-) {
+pub(super) fn shuffle(isa: Isa, from: VideoFormat, to: VideoFormat, source: &[u8], target: &mut [u8]) {
     let (Some(from), Some(to)) = (from.pixel_order(), to.pixel_order()) else {
         return;
     };

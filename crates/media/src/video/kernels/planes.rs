@@ -7,10 +7,7 @@ use crate::video::coefficients::Range;
 pub(super) fn halve(rows: [&[u8]; 2], target: &mut [u8]) {
     let pairs = target.len().min(rows[0].len() / 2).min(rows[1].len() / 2);
     let (whole, rest) = target.split_at_mut(pairs);
-    let (a, b) = (
-        rows[0][..2 * pairs].chunks_exact(2),
-        rows[1][..2 * pairs].chunks_exact(2),
-    );
+    let (a, b) = (rows[0][..2 * pairs].chunks_exact(2), rows[1][..2 * pairs].chunks_exact(2));
     for ((a, b), mean) in a.zip(b).zip(whole) {
         let sum = u16::from(a[0]) + u16::from(a[1]) + u16::from(b[0]) + u16::from(b[1]);
         *mean = ((sum + 2) >> 2) as u8;

@@ -54,16 +54,9 @@ pub(super) fn yuv_to_rgb<const CHROMA: u8, const ORDER: u8>(
             ChromaRow::HALF => (signed(source.u[x / 2]), signed(source.v[x / 2])),
             ChromaRow::PAIRS => (signed(source.u[x & !1]), signed(source.u[x | 1])),
             ChromaRow::FULL => (signed(source.u[x]), signed(source.v[x])),
-            _ => (
-                signed_deep(deep(source.u, x / 2)),
-                signed_deep(deep(source.v, x / 2)),
-            ),
+            _ => (signed_deep(deep(source.u, x / 2)), signed_deep(deep(source.v, x / 2))),
         };
-        let luma = if CHROMA == ChromaRow::DEEP {
-            deep(source.y, x) << 5
-        } else {
-            u16::from(source.y[x]) << 7
-        };
+        let luma = if CHROMA == ChromaRow::DEEP { deep(source.y, x) << 5 } else { u16::from(source.y[x]) << 7 };
         let luma = scale(luma as i16, weights.y).wrapping_add(weights.y_offset);
         let chroma = chroma(weights, u, v);
         pixel[order.r] = channel(luma, chroma.r);
@@ -77,11 +70,7 @@ pub(super) fn yuv_to_rgb<const CHROMA: u8, const ORDER: u8>(
 
 #[inline(always)]
 fn rgb(pixel: &[u8], order: PixelOrder) -> [i32; 3] {
-    [
-        i32::from(pixel[order.r]),
-        i32::from(pixel[order.g]),
-        i32::from(pixel[order.b]),
-    ]
+    [i32::from(pixel[order.r]), i32::from(pixel[order.g]), i32::from(pixel[order.b])]
 }
 
 #[inline(always)]
@@ -89,12 +78,7 @@ fn weigh(weights: [i16; 3], [r, g, b]: [i32; 3]) -> i32 {
     i32::from(weights[0]) * r + i32::from(weights[1]) * g + i32::from(weights[2]) * b
 }
 
-pub(super) fn luma<const ORDER: u8>(
-    weights: &RgbToYuv,
-    source: &[u8],
-    target: &mut [u8],
-    start: usize,
-) {
+pub(super) fn luma<const ORDER: u8>(weights: &RgbToYuv, source: &[u8], target: &mut [u8], start: usize) {
     let order = const { order_of(ORDER) };
     let offset = (weights.black << 15) + (1 << 14);
     for (pixel, y) in source.chunks_exact(order.size()).zip(target).skip(start) {
@@ -102,19 +86,10 @@ pub(super) fn luma<const ORDER: u8>(
     }
 }
 
-pub(super) fn luma_deep<const ORDER: u8>(
-    weights: &RgbToYuv,
-    source: &[u8],
-    target: &mut [u8],
-    start: usize,
-) {
+pub(super) fn luma_deep<const ORDER: u8>(weights: &RgbToYuv, source: &[u8], target: &mut [u8], start: usize) {
     let order = const { order_of(ORDER) };
     let offset = (weights.black << 15) + (1 << 12);
-    for (pixel, y) in source
-        .chunks_exact(order.size())
-        .zip(target.chunks_exact_mut(2))
-        .skip(start)
-    {
+    for (pixel, y) in source.chunks_exact(order.size()).zip(target.chunks_exact_mut(2)).skip(start) {
         let sample = ((weigh(weights.y, rgb(pixel, order)) + offset) >> 13).min(1023) as u16;
         y.copy_from_slice(&sample.to_le_bytes());
     }
@@ -149,18 +124,9 @@ pub(super) fn chroma_half<const ORDER: u8, const TARGET: u8>(
 ) {
     let order = const { order_of(ORDER) };
     let pixels = order.size() * 2;
-    let (shift, most) = if TARGET == ChromaRow::DEEP {
-        (15, 1023)
-    } else {
-        (17, 255)
-    };
+    let (shift, most) = if TARGET == ChromaRow::DEEP { (15, 1023) } else { (17, 255) };
     let offset = (128 << 17) + (1 << (shift - 1));
-    for (index, (first, second)) in rows[0]
-        .chunks(pixels)
-        .zip(rows[1].chunks(pixels))
-        .enumerate()
-        .skip(start)
-    {
+    for (index, (first, second)) in rows[0].chunks(pixels).zip(rows[1].chunks(pixels)).enumerate().skip(start) {
         let last = first.len() - order.size();
         let mut sum = [0; 3];
         for pixel in [first, &first[last..], second, &second[last..]] {
@@ -194,11 +160,7 @@ pub(super) fn shuffle<const FROM: usize, const TO: usize>(
     target: &mut [u8],
     start: usize,
 ) {
-    for (from, to) in source
-        .chunks_exact(FROM)
-        .zip(target.chunks_exact_mut(TO))
-        .skip(start)
-    {
+    for (from, to) in source.chunks_exact(FROM).zip(target.chunks_exact_mut(TO)).skip(start) {
         for (byte, &index) in to.iter_mut().zip(&order) {
             *byte = from.get(usize::from(index)).copied().unwrap_or(255);
         }
