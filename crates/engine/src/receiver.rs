@@ -211,6 +211,14 @@ impl World {
         }
     }
 
+    /// A frame could not be decoded: go on at a key frame.
+    fn restart_video(&mut self, key: Key) {
+        if let Some(video) = self.receivers.receivers.get_mut(&key).and_then(|receiver| receiver.video.as_mut()) {
+            video.assembler.restart();
+        }
+        self.poll_assembler(key);
+    }
+
     pub(crate) fn need_keyframe(&mut self, (peer, mid): Key) {
         if let Some(receiver) = self.receivers.receivers.get_mut(&(peer, mid)) {
             receiver.statistics.keyframe_requests += 1;
@@ -363,7 +371,7 @@ impl DecoderShared {
             Err(error) => {
                 tracing::debug!(%error, "frame not decoded");
                 let key = self.key;
-                self.commander.run(key.0, move |world| world.need_keyframe(key));
+                self.commander.run(key.0, move |world| world.restart_video(key));
             }
         }
     }

@@ -544,7 +544,11 @@ fn deliver(
     };
     let extensions = match forward.origin {
         Origin::Live => extensions.clone(),
-        _ => Extensions { audio_level: forward.audio_level, ..Extensions::default() },
+        Origin::Replayed | Origin::Recovered | Origin::Made => Extensions {
+            audio_level: forward.audio_level,
+            color_space: color_space.filter(|_| forward.marker).cloned(),
+            ..Extensions::default()
+        },
     };
     let packet = OutgoingPacket {
         key: forward.track.0,
