@@ -187,9 +187,8 @@ impl Peer {
     pub(crate) fn follow_sources(&mut self, remote: &Sdp) {
         let mut gone: Vec<u32> = Vec::new();
         for media in remote.streams() {
-            let Some(slot) = self.slots.get_mut(&media.mid) else {
-                continue;
-            };
+            let recovers_opus = self.recovers_opus(media);
+            let Some(slot) = self.slots.get_mut(&media.mid) else { continue };
             let silent = !media.direction().sends() || media.stopped();
             let announced = if silent { Vec::new() } else { media.ssrcs() };
             gone.extend(slot.announced.iter().filter(|ssrc| !announced.contains(ssrc)));
@@ -197,6 +196,7 @@ impl Peer {
                 gone.extend(self.sources.iter().filter(|(_, (mid, _))| *mid == media.mid).map(|(ssrc, _)| *ssrc));
             }
             slot.announced = announced;
+            slot.recovers_opus = recovers_opus;
         }
         self.sources.retain(|ssrc, (mid, _)| !gone.contains(ssrc) && remote.find(*mid).is_some());
         let mut api = self.rtc.direct_api();
@@ -221,6 +221,11 @@ impl Peer {
         Description { sdp, sections, missing: self.missing() }
     }
 
+    /// Whether lost Opus packets can be had again from the sender of a section. Browsers do not offer it, but do it.
+    fn recovers_opus(&self, remote: &Media) -> bool {
+        self.role == Role::Server || remote.has_opus_nack()
+    }
+
     fn complete(&self, offer: &Sdp, answer: &mut Sdp) {
         answer.export();
         let usual = Preference::default();
@@ -236,7 +241,9 @@ impl Peer {
             media.retain_offered(offered);
             media.restrict_codecs(&codec_order(offered, &preference.codecs));
             if offered.direction().sends() && media.kind == Some(MediaKind::Audio) {
-                media.add_opus_nack();
+                if self.recovers_opus(offered) {
+                    media.add_opus_nack();
+                }
                 if preference.dtx {
                     media.add_opus_format("usedtx=1");
                 }
@@ -250,7 +257,7 @@ impl Peer {
 
 impl Slot {
     pub(crate) fn new(kind: MediaKind, origin: Origin) -> Self {
-        Slot { kind, origin, key: None, rids: Vec::new(), inviting: false, announced: Vec::new() }
+        Slot { kind, origin, key: None, rids: Vec::new(), inviting: false, announced: Vec::new(), recovers_opus: false }
     }
 }
 

@@ -133,11 +133,11 @@ impl Peer {
         }
         let mut api = self.rtc.direct_api();
         let stream = api.stream_rx(&ssrc)?;
-        if codec == Codec::Opus {
-            // Without a retransmission stream the library asks for none, but lost Opus packets may be sent again as they were.
+        let place = (Mid(stream.mid()), stream.rid().map(Rid));
+        if codec == Codec::Opus && self.slots.get(&place.0).is_some_and(|slot| slot.recovers_opus) {
+            // For want of a retransmission stream the library asks for nothing; but lost packets come again as they were.
             stream.suppress_nack(false);
         }
-        let place = (Mid(stream.mid()), stream.rid().map(Rid));
         self.sources.insert(*ssrc, place);
         Some(place)
     }

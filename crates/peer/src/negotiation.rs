@@ -338,6 +338,12 @@ impl<'a> Media<'a> {
         });
     }
 
+    /// Whether its author sends lost Opus packets again, or asks for that.
+    pub(crate) fn has_opus_nack(&self) -> bool {
+        let opus = self.payload_types().find(|pt| self.codec_of(pt) == Some(Codec::Opus));
+        opus.is_some_and(|opus| self.attributes("a=rtcp-fb:").any(|feedback| feedback == format!("{opus} nack")))
+    }
+
     fn after_opus(&mut self, prefix: &str, edit: impl FnOnce(&mut Cow<'a, str>) -> Option<String>) {
         let opus = self.payload_types().find(|pt| self.codec_of(pt) == Some(Codec::Opus)).map(str::to_owned);
         let Some(opus) = opus else { return };

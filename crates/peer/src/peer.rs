@@ -89,6 +89,8 @@ pub(crate) struct Slot {
     pub(crate) inviting: bool,
     /// The SSRCs that the other side announced.
     pub(crate) announced: Vec<u32>,
+    /// Whether the other side sends lost Opus packets again.
+    pub(crate) recovers_opus: bool,
 }
 
 /// An offer whose answer has not come yet.

@@ -118,8 +118,16 @@ impl Collector {
         self.ingress.retain(|(mid, _), _| receives(*mid));
     }
 
+    /// The round-trip time by the reports on streams. An ICE-lite side makes no checks that would tell.
+    fn reported_rtt(&self) -> Option<Duration> {
+        let sent = self.egress.values().filter_map(|(stats, _)| stats.rtt);
+        let received = self.ingress.values().filter_map(|stats| stats.rtt);
+        sent.chain(received).min().or_else(|| self.peer.as_ref()?.rtt)
+    }
+
     pub(crate) fn statistics(&self, key_of: impl Fn(Mid) -> Option<u64>) -> Statistics {
         let mut statistics = self.peer.as_ref().map(connection).unwrap_or_default();
+        statistics.rtt = statistics.rtt.or_else(|| self.reported_rtt());
         statistics.loss_sent = statistics.loss_sent.or_else(|| self.outgoing_loss());
         let outgoing = self.egress.iter();
         statistics.outgoing =
@@ -132,7 +140,7 @@ impl Collector {
 fn connection(stats: &PeerStats) -> Statistics {
     let pair = stats.selected_candidate_pair.as_ref();
     Statistics {
-        rtt: stats.rtt.or_else(|| pair?.current_round_trip_time),
+        rtt: pair.and_then(|pair| pair.current_round_trip_time),
         bytes_sent: stats.peer_bytes_tx,
         bytes_received: stats.peer_bytes_rx,
         loss_sent: stats.egress_loss_fraction,

@@ -291,3 +291,46 @@ fn heavy_loss_sets_a_limit_that_is_lifted_when_the_loss_is_over() {
     net.stream(SERVER, &mut source, 500);
     assert_eq!(limit(&mut net), None);
 }
+
+#[test]
+fn lost_opus_is_asked_for_only_where_it_is_sent_again() {
+    let mut net = Network::new();
+    net.client().attach(1, local(MediaKind::Audio, "mic", &[Codec::Opus]));
+    net.server().attach(2, track(MediaKind::Audio, "PA_a", "TR_a"));
+    net.connect();
+    net.loss = [10, 10];
+    for (from, key) in [(CLIENT, 1), (SERVER, 2)] {
+        net.stream(from, &mut Source::new(key, Codec::Opus), 400);
+    }
+    let nacks = |net: &Network, side: usize| net.peers[side].statistics().incoming.iter().map(|s| s.nacks).sum::<u64>();
+    assert!(nacks(&net, SERVER) > 0, "browsers send lost Opus packets again when asked");
+    assert_eq!(nacks(&net, CLIENT), 0, "our server does not");
+}
+
+#[test]
+fn statistics_tell_what_was_sent_and_received() {
+    let mut net = Network::new();
+    net.client().attach(1, local(MediaKind::Video, "camera", &[Codec::Vp8]));
+    let negotiated = net.connect();
+    net.stream(CLIENT, &mut Source::new(1, Codec::Vp8), 200);
+    net.run_ms(2_000);
+    let sent = net.client().statistics();
+    let received = net.server().statistics();
+    let size = payload(300).len() as u64;
+    let [out] = sent.outgoing.as_slice() else { panic!("{sent:?}") };
+    assert_eq!((out.key, out.rid, out.packets, out.bytes), (1, None, 200, 200 * size));
+    let [into] = received.incoming.as_slice() else { panic!("{received:?}") };
+    assert_eq!(into.mid, section_of(&negotiated.sections, 1).mid);
+    assert_eq!((into.rid, into.packets, into.bytes), (None, 200, 200 * size));
+    assert_eq!(out.packets_lost, Some(0));
+    for rtt in [sent.rtt, out.rtt, received.rtt] {
+        let rtt = rtt.expect("a round trip was measured");
+        assert!((Duration::from_millis(9)..Duration::from_millis(12)).contains(&rtt), "{rtt:?}");
+    }
+    assert!(sent.bytes_sent > 200 * size && received.bytes_received > 200 * size);
+    net.client().detach(1);
+    net.negotiate(force());
+    net.run_ms(2_000);
+    assert!(net.client().statistics().outgoing.is_empty(), "what is gone does not count");
+    assert!(net.server().statistics().incoming.is_empty());
+}
