@@ -78,6 +78,7 @@ from greenroom.rtc.options import (
 from greenroom.rtc.participant import Participant, ParticipantPermission, RemoteParticipant
 from greenroom.rtc.room import DataPacket, Room, RtcStats, SipDTMF
 from greenroom.rtc.rpc import RpcCallInfo, RpcError, RpcInterceptor, RpcInvocationData
+from greenroom.rtc.synchronizer import AVSynchronizer
 from greenroom.rtc.track import (
     AudioTrack,
     LocalAudioTrack,
@@ -95,6 +96,7 @@ from greenroom.rtc.video_source import VideoSource
 from greenroom.rtc.video_stream import VideoFrameEvent, VideoStream
 
 __all__ = [
+    "AVSynchronizer",
     "AudioEncoding",
     "AudioFilter",
     "AudioFrame",
