@@ -27,9 +27,7 @@ const UP_MARGIN: u64 = 115;
 /// The rank that each demand gets, `None` = paused. `budget` is in bit/s, audio already taken off.
 pub(crate) fn allocate(budget: u64, demands: &[Demand]) -> Vec<Option<usize>> {
     let mut order: Vec<usize> = (0..demands.len()).collect();
-    order.sort_by_key(|&index| {
-        std::cmp::Reverse(demands.get(index).map_or(0, |demand| demand.priority))
-    });
+    order.sort_by_key(|&index| std::cmp::Reverse(demands.get(index).map_or(0, |demand| demand.priority)));
     let mut granted: Vec<Option<usize>> = vec![None; demands.len()];
     let mut left = budget;
     for (place, &index) in order.iter().enumerate() {
@@ -44,11 +42,7 @@ pub(crate) fn allocate(budget: u64, demands: &[Demand]) -> Vec<Option<usize>> {
             left = left.saturating_sub(step.bitrate);
         }
     }
-    let highest = demands
-        .iter()
-        .map(|demand| demand.steps.len())
-        .max()
-        .unwrap_or(0);
+    let highest = demands.iter().map(|demand| demand.steps.len()).max().unwrap_or(0);
     for position in 1..highest {
         for &index in &order {
             let (Some(demand), Some(grant)) = (demands.get(index), granted.get_mut(index)) else {
@@ -61,28 +55,19 @@ pub(crate) fn allocate(budget: u64, demands: &[Demand]) -> Vec<Option<usize>> {
                 continue;
             };
             if cost(demand, step) <= left.saturating_add(held.bitrate) {
-                left = left
-                    .saturating_add(held.bitrate)
-                    .saturating_sub(step.bitrate);
+                left = left.saturating_add(held.bitrate).saturating_sub(step.bitrate);
                 *grant = Some(position);
             }
         }
     }
-    let rank = |(demand, grant): (&Demand, &Option<usize>)| {
-        grant
-            .and_then(|at| demand.steps.get(at))
-            .map(|step| step.rank)
-    };
+    let rank =
+        |(demand, grant): (&Demand, &Option<usize>)| grant.and_then(|at| demand.steps.get(at)).map(|step| step.rank);
     demands.iter().zip(&granted).map(rank).collect()
 }
 
 fn cost(demand: &Demand, step: &Step) -> u64 {
     let raised = demand.current.is_none_or(|current| step.rank > current);
-    if raised {
-        step.bitrate.saturating_mul(UP_MARGIN) / 100
-    } else {
-        step.bitrate
-    }
+    if raised { step.bitrate.saturating_mul(UP_MARGIN) / 100 } else { step.bitrate }
 }
 
 #[cfg(test)]
@@ -90,18 +75,8 @@ mod tests {
     use super::*;
 
     fn camera(priority: u8, current: Option<usize>) -> Demand {
-        let steps = [150, 500, 1700]
-            .into_iter()
-            .enumerate()
-            .map(|(rank, kbit)| Step {
-                rank,
-                bitrate: kbit * 1000,
-            });
-        Demand {
-            priority,
-            steps: steps.collect(),
-            current,
-        }
+        let steps = [150, 500, 1700].into_iter().enumerate().map(|(rank, kbit)| Step { rank, bitrate: kbit * 1000 });
+        Demand { priority, steps: steps.collect(), current }
     }
 
     #[test]

@@ -44,11 +44,7 @@ impl PublisherClock {
         }
         self.steps = 0;
         // The least delayed report is the truest; the slow rise follows clocks that drift apart.
-        self.offset = Some(if excess < 0 {
-            sample
-        } else {
-            offset + excess.min(MAX_EXCESS) / SMOOTHING
-        });
+        self.offset = Some(if excess < 0 { sample } else { offset + excess.min(MAX_EXCESS) / SMOOTHING });
     }
 }
 
@@ -68,18 +64,12 @@ pub(crate) struct StreamClock {
 impl StreamClock {
     /// A clock of `rate` Hz that has seen nothing.
     pub(crate) fn new(rate: u32) -> StreamClock {
-        StreamClock {
-            rate: i64::from(rate.max(1)),
-            ..StreamClock::default()
-        }
+        StreamClock { rate: i64::from(rate.max(1)), ..StreamClock::default() }
     }
 
     /// The same for a stream that starts anew, perhaps with another rate.
     pub(crate) fn restart(&mut self, rate: u32) {
-        *self = StreamClock {
-            known: self.known,
-            ..StreamClock::new(rate)
-        };
+        *self = StreamClock { known: self.known, ..StreamClock::new(rate) };
     }
 
     /// `timestamp` without wraps, close to the highest one so far.
@@ -87,15 +77,13 @@ impl StreamClock {
         match self.ticks {
             // Far from zero, so that earlier timestamps fit as well.
             None => (1 << 40) | u64::from(timestamp),
-            Some(highest) => highest
-                .wrapping_add_signed(i64::from(signed(timestamp.wrapping_sub(low32(highest))))),
+            Some(highest) => highest.wrapping_add_signed(i64::from(signed(timestamp.wrapping_sub(low32(highest))))),
         }
     }
 
     /// Ticks since the highest timestamp so far.
     pub(crate) fn advance_of(&self, ticks: u64) -> i64 {
-        self.ticks
-            .map_or(0, |highest| ticks.wrapping_sub(highest).cast_signed())
+        self.ticks.map_or(0, |highest| ticks.wrapping_sub(highest).cast_signed())
     }
 
     /// Notes a packet in order.
@@ -104,11 +92,7 @@ impl StreamClock {
         let sample = arrival.saturating_sub(self.micros(ticks));
         self.anchor = Some(self.anchor.map_or(sample, |anchor| {
             let excess = sample - anchor;
-            if (0..=MAX_AGE).contains(&excess) {
-                anchor + excess.min(MAX_EXCESS) / SMOOTHING
-            } else {
-                sample
-            }
+            if (0..=MAX_AGE).contains(&excess) { anchor + excess.min(MAX_EXCESS) / SMOOTHING } else { sample }
         }));
     }
 
@@ -119,12 +103,7 @@ impl StreamClock {
     }
 
     /// Notes the stream's latest sender report, which may be the one it knows.
-    pub(crate) fn report(
-        &mut self,
-        report: SenderReport,
-        publisher: &mut PublisherClock,
-        arrival: Micros,
-    ) {
+    pub(crate) fn report(&mut self, report: SenderReport, publisher: &mut PublisherClock, arrival: Micros) {
         if self.known.replace(report) == Some(report) {
             return;
         }
@@ -133,25 +112,12 @@ impl StreamClock {
     }
 
     /// When `ticks` was captured; never after `arrival`.
-    pub(crate) fn capture(
-        &self,
-        ticks: u64,
-        publisher: &PublisherClock,
-        arrival: Micros,
-    ) -> Micros {
-        let by_report = self
-            .report
-            .zip(publisher.offset)
-            .map(|((report, at), offset)| {
-                let since = ticks.wrapping_sub(at).cast_signed();
-                sender_micros(report)
-                    .saturating_add(offset)
-                    .saturating_add(scale(since, 1_000_000, self.rate))
-            });
-        let by_arrival = || {
-            self.anchor
-                .map(|anchor| anchor.saturating_add(self.micros(ticks)))
-        };
+    pub(crate) fn capture(&self, ticks: u64, publisher: &PublisherClock, arrival: Micros) -> Micros {
+        let by_report = self.report.zip(publisher.offset).map(|((report, at), offset)| {
+            let since = ticks.wrapping_sub(at).cast_signed();
+            sender_micros(report).saturating_add(offset).saturating_add(scale(since, 1_000_000, self.rate))
+        });
+        let by_arrival = || self.anchor.map(|anchor| anchor.saturating_add(self.micros(ticks)));
         by_report
             .filter(|capture| capture.saturating_sub(arrival).abs() <= MAX_AGE)
             .or_else(by_arrival)
@@ -170,10 +136,7 @@ pub(crate) fn scale(value: i64, numerator: i64, denominator: i64) -> i64 {
 }
 
 /// The part that goes into an RTP header.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low bits are what is wanted"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
 pub(crate) const fn low32(ticks: u64) -> u32 {
     ticks as u32
 }
@@ -193,10 +156,7 @@ mod tests {
     use super::*;
 
     fn report(sender: f64, rtp_time: u32) -> SenderReport {
-        SenderReport {
-            sender_time: Duration::from_secs_f64(sender),
-            rtp_time,
-        }
+        SenderReport { sender_time: Duration::from_secs_f64(sender), rtp_time }
     }
 
     #[test]
@@ -231,18 +191,8 @@ mod tests {
         let mut clock = StreamClock::new(48_000);
         clock.observe(clock.unwrap(0), 0);
         clock.report(report(1e12, 0), &mut publisher, 0);
-        assert_eq!(
-            clock.capture(clock.unwrap(480_000), &publisher, 1_000),
-            1_000
-        );
-        clock.report(
-            SenderReport {
-                sender_time: Duration::MAX,
-                rtp_time: 5,
-            },
-            &mut publisher,
-            10,
-        );
+        assert_eq!(clock.capture(clock.unwrap(480_000), &publisher, 1_000), 1_000);
+        clock.report(SenderReport { sender_time: Duration::MAX, rtp_time: 5 }, &mut publisher, 10);
         let capture = clock.capture(clock.unwrap(960), &publisher, 20_000);
         assert!((20_000 - MAX_AGE..=20_000).contains(&capture));
     }

@@ -71,28 +71,18 @@ impl Track {
             }
             if starts {
                 subscription.begin(ctx.now, arrival);
-                ctx.events.push_back(Event::LayerChanged {
-                    subscriber,
-                    track: self.id,
-                    layer: Some(arrival.layer),
-                });
+                ctx.events.push_back(Event::LayerChanged { subscriber, track: self.id, layer: Some(arrival.layer) });
                 if let Some(stamp) = subscription.accept(ctx.now, arrival) {
                     send(ctx, self.id, subscriber, arrival, &stamp, &self.empty, out);
                 }
             } else if subscription.target == Some(arrival.layer) {
                 let empty = &self.empty;
-                let replayed = replay(
-                    ctx,
-                    layer,
-                    arrival.layer,
-                    subscription,
-                    Some(arrival.seq),
-                    |ctx, subscription, arrival| {
+                let replayed =
+                    replay(ctx, layer, arrival.layer, subscription, Some(arrival.seq), |ctx, subscription, arrival| {
                         if let Some(stamp) = subscription.accept(ctx.now, arrival) {
                             send(ctx, self.id, subscriber, arrival, &stamp, empty, out);
                         }
-                    },
-                );
+                    });
                 if replayed {
                     ctx.events.push_back(Event::LayerChanged {
                         subscriber,
@@ -109,11 +99,7 @@ impl Track {
     }
 
     /// Starts those that wait for a key frame which is in a history already.
-    pub(crate) fn replay_histories(
-        &mut self,
-        ctx: &mut Context<'_>,
-        out: &mut impl FnMut(Forward<'_>),
-    ) {
+    pub(crate) fn replay_histories(&mut self, ctx: &mut Context<'_>, out: &mut impl FnMut(Forward<'_>)) {
         let mut needs_key = [false; MAX_LAYERS];
         for subscription in &mut self.subscriptions {
             let Some(index) = subscription.target.filter(|_| subscription.flowing) else {
@@ -122,41 +108,24 @@ impl Track {
             let Some(layer) = self.layers.get_mut(index) else {
                 continue;
             };
-            let accepted = layer
-                .codec
-                .is_some_and(|codec| subscription.codecs.accepts(codec));
+            let accepted = layer.codec.is_some_and(|codec| subscription.codecs.accepts(codec));
             if subscription.is_on(index, layer.source) || !accepted {
                 continue;
             }
             let subscriber = subscription.subscriber;
             let empty = &self.empty;
-            let replayed = replay(
-                ctx,
-                layer,
-                index,
-                subscription,
-                None,
-                |ctx, subscription, arrival| {
-                    if let Some(stamp) = subscription.accept(ctx.now, arrival) {
-                        send(ctx, self.id, subscriber, arrival, &stamp, empty, out);
-                    }
-                },
-            );
+            let replayed = replay(ctx, layer, index, subscription, None, |ctx, subscription, arrival| {
+                if let Some(stamp) = subscription.accept(ctx.now, arrival) {
+                    send(ctx, self.id, subscriber, arrival, &stamp, empty, out);
+                }
+            });
             if replayed {
-                ctx.events.push_back(Event::LayerChanged {
-                    subscriber,
-                    track: self.id,
-                    layer: Some(index),
-                });
+                ctx.events.push_back(Event::LayerChanged { subscriber, track: self.id, layer: Some(index) });
             } else if let Some(needs_key) = needs_key.get_mut(index) {
                 *needs_key = true;
             }
         }
-        for (index, _) in needs_key
-            .into_iter()
-            .enumerate()
-            .filter(|&(_, needs_key)| needs_key)
-        {
+        for (index, _) in needs_key.into_iter().enumerate().filter(|&(_, needs_key)| needs_key) {
             self.request_keyframe(ctx, index);
         }
     }
@@ -189,9 +158,7 @@ impl Track {
         out: &mut impl FnMut(Forward<'_>),
     ) {
         for subscription in &mut self.subscriptions {
-            if !subscription.flowing
-                || !audience.includes(subscription)
-                || !subscription.codecs.accepts(arrival.codec)
+            if !subscription.flowing || !audience.includes(subscription) || !subscription.codecs.accepts(arrival.codec)
             {
                 continue;
             }
@@ -202,11 +169,7 @@ impl Track {
                 }
                 let layer = Some(arrival.layer);
                 if subscription.layer != layer {
-                    ctx.events.push_back(Event::LayerChanged {
-                        subscriber,
-                        track: self.id,
-                        layer,
-                    });
+                    ctx.events.push_back(Event::LayerChanged { subscriber, track: self.id, layer });
                 }
                 subscription.begin(ctx.now, arrival);
             }
@@ -217,19 +180,11 @@ impl Track {
     }
 
     /// Delivers the Opus in a RED payload, and before it what was lost and is in it again.
-    fn unwrap_red(
-        &mut self,
-        ctx: &mut Context<'_>,
-        arrival: &Arrival<'_>,
-        out: &mut impl FnMut(Forward<'_>),
-    ) {
+    fn unwrap_red(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>, out: &mut impl FnMut(Forward<'_>)) {
         let Some(layer) = self.layers.get_mut(arrival.layer) else {
             return;
         };
-        let subscribed = self
-            .subscriptions
-            .iter()
-            .any(|subscription| Audience::Plain.includes(subscription));
+        let subscribed = self.subscriptions.iter().any(|subscription| Audience::Plain.includes(subscription));
         let Some(red) = Red::parse(arrival.payload).filter(|_| subscribed) else {
             layer.unwrapped.insert(arrival.seq);
             return;
@@ -239,10 +194,7 @@ impl Track {
             let skipped = count.saturating_sub(MAX_RECOVERED);
             for (index, block) in red.redundant().enumerate().skip(skipped) {
                 let seq = arrival.seq.saturating_sub((count - index) as u64);
-                if seq <= highest
-                    || block.data.is_empty()
-                    || block.payload_type != red.primary().payload_type
-                {
+                if seq <= highest || block.data.is_empty() || block.payload_type != red.primary().payload_type {
                     continue;
                 }
                 let offset = u64::from(block.timestamp_offset);
@@ -264,25 +216,11 @@ impl Track {
         }
         let payload = Arc::from(red.primary().data);
         let starts = !red.primary().data.is_empty();
-        self.deliver_plain(
-            ctx,
-            Arrival {
-                codec: Codec::Opus,
-                payload: &payload,
-                starts,
-                ..arrival.clone()
-            },
-            out,
-        );
+        self.deliver_plain(ctx, Arrival { codec: Codec::Opus, payload: &payload, starts, ..arrival.clone() }, out);
     }
 
     /// Delivers Opus to those who do not take RED, unless it was recovered before.
-    fn deliver_plain(
-        &mut self,
-        ctx: &mut Context<'_>,
-        mut arrival: Arrival<'_>,
-        out: &mut impl FnMut(Forward<'_>),
-    ) {
+    fn deliver_plain(&mut self, ctx: &mut Context<'_>, mut arrival: Arrival<'_>, out: &mut impl FnMut(Forward<'_>)) {
         let Some(layer) = self.layers.get_mut(arrival.layer) else {
             return;
         };
@@ -312,12 +250,7 @@ impl Layer {
 }
 
 /// Whether a key frame of the layer would serve the subscription better than what it has.
-fn wants(
-    subscription: &Subscription,
-    layer: usize,
-    rank: usize,
-    ranks: &[usize; MAX_LAYERS],
-) -> bool {
+fn wants(subscription: &Subscription, layer: usize, rank: usize, ranks: &[usize; MAX_LAYERS]) -> bool {
     let Some(target) = subscription.target else {
         return false;
     };
@@ -325,11 +258,7 @@ fn wants(
         return true;
     }
     let target = ranks.get(target).copied().unwrap_or(0);
-    match subscription
-        .layer
-        .filter(|&current| current != layer)
-        .and_then(|current| ranks.get(current).copied())
-    {
+    match subscription.layer.filter(|&current| current != layer).and_then(|current| ranks.get(current).copied()) {
         None => rank < target,
         Some(current) => (current < rank && rank < target) || (target < rank && rank < current),
     }
@@ -374,11 +303,7 @@ fn replay<'c>(
             starts: true,
             payload: &packet.payload,
             audio_level: None,
-            origin: if live == Some(packet.seq) {
-                Origin::Live
-            } else {
-                Origin::Replayed
-            },
+            origin: if live == Some(packet.seq) { Origin::Live } else { Origin::Replayed },
         };
         if !begun {
             subscription.begin(ctx.now, &arrival);
@@ -391,7 +316,5 @@ fn replay<'c>(
 
 fn count_frames<'a>(packets: impl Iterator<Item = &'a Recent>) -> u64 {
     let mut frame = None;
-    packets
-        .filter(|packet| frame.replace(packet.ticks) != Some(packet.ticks))
-        .count() as u64
+    packets.filter(|packet| frame.replace(packet.ticks) != Some(packet.ticks)).count() as u64
 }

@@ -119,15 +119,8 @@ impl Layer {
     /// Places a packet among those before.
     pub(crate) fn receive(&mut self, now: Micros, packet: &Packet) -> Received {
         let mut restarted = false;
-        if self.ssrc != Some(packet.ssrc)
-            || self
-                .codec
-                .is_some_and(|codec| is_other_stream(codec, packet.codec))
-        {
-            if self
-                .replaced
-                .is_some_and(|(ssrc, at)| ssrc == packet.ssrc && now - at < LINGER)
-            {
+        if self.ssrc != Some(packet.ssrc) || self.codec.is_some_and(|codec| is_other_stream(codec, packet.codec)) {
+            if self.replaced.is_some_and(|(ssrc, at)| ssrc == packet.ssrc && now - at < LINGER) {
                 return Received::Refused;
             }
             self.replaced = self.ssrc.map(|ssrc| (ssrc, now));
@@ -135,22 +128,15 @@ impl Layer {
             self.restart(packet.codec);
             restarted = true;
         } else if let Some(highest) = self.window.highest()
-            && (packet.seq.saturating_sub(highest) > MAX_GAP
-                || self.is_old_run(packet.seq, highest))
+            && (packet.seq.saturating_sub(highest) > MAX_GAP || self.is_old_run(packet.seq, highest))
         {
             self.restart(packet.codec);
             restarted = true;
         }
         self.codec = Some(packet.codec);
         match self.window.insert(packet.seq) {
-            Order::Next => Received::Forward {
-                late: false,
-                restarted,
-            },
-            Order::Late => Received::Forward {
-                late: true,
-                restarted,
-            },
+            Order::Next => Received::Forward { late: false, restarted },
+            Order::Late => Received::Forward { late: true, restarted },
             Order::Duplicate => Received::Duplicate,
             Order::TooOld => Received::Refused,
         }
@@ -177,9 +163,7 @@ impl Layer {
         // A stream that sends its parameter sets in band starts with them.
         let starts = match packet.codec.kind() {
             Kind::Audio => !late && !packet.payload.is_empty(),
-            Kind::Video => {
-                info.key_frame && info.frame_start && (info.parameter_sets || !self.parameter_sets)
-            }
+            Kind::Video => info.key_frame && info.frame_start && (info.parameter_sets || !self.parameter_sets),
         };
         Arrival {
             layer,
@@ -202,8 +186,7 @@ impl Layer {
     pub(crate) fn count(&mut self, now: Micros, arrival: &Arrival<'_>) -> bool {
         self.last = Some(now);
         self.packets += 1;
-        let new_frame =
-            !arrival.payload.is_empty() && !arrival.late && self.frame != Some(arrival.ticks);
+        let new_frame = !arrival.payload.is_empty() && !arrival.late && self.frame != Some(arrival.ticks);
         if new_frame {
             self.frame = Some(arrival.ticks);
             self.frames += 1;
@@ -235,11 +218,7 @@ impl Layer {
     /// a packet in order lasts.
     pub(crate) fn duration_before(&self, timestamp: u32) -> Micros {
         let Some(codec) = self.codec else { return 0 };
-        scale(
-            self.clock.advance_of(self.clock.unwrap(timestamp)),
-            1_000_000,
-            i64::from(codec.clock_rate()),
-        )
+        scale(self.clock.advance_of(self.clock.unwrap(timestamp)), 1_000_000, i64::from(codec.clock_rate()))
     }
 
     /// Nothing arrives any more.
@@ -288,7 +267,5 @@ impl Layer {
 
 /// Opus and RED of it are one stream; any other change of codec starts a new one.
 pub(crate) fn is_other_stream(before: Codec, after: Codec) -> bool {
-    before != after
-        && !(matches!(before, Codec::Opus | Codec::Red)
-            && matches!(after, Codec::Opus | Codec::Red))
+    before != after && !(matches!(before, Codec::Opus | Codec::Red) && matches!(after, Codec::Opus | Codec::Red))
 }

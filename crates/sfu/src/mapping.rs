@@ -102,11 +102,7 @@ impl Mapping {
             if self.closed.len() == MAX_RANGES {
                 self.closed.pop_front();
             }
-            self.closed.push_back(Range {
-                start: self.start,
-                end: seq,
-                offsets: self.offsets,
-            });
+            self.closed.push_back(Range { start: self.start, end: seq, offsets: self.offsets });
         }
         self.offsets.seq = self.offsets.seq.wrapping_add(1);
         self.start = seq + 1;
@@ -144,13 +140,7 @@ mod tests {
     #[test]
     fn dropped_packets_close_the_gap_and_missing_ones_keep_their_place() {
         let mut mapping = Mapping::default();
-        mapping.restart(
-            100,
-            Offsets {
-                seq: 90,
-                ..Offsets::default()
-            },
-        );
+        mapping.restart(100, Offsets { seq: 90, ..Offsets::default() });
         mapping.keep(100);
         // 101 is missing, 102 is dropped, 103 follows.
         mapping.drop_packet(102, false);

@@ -40,11 +40,9 @@ impl RateMeter {
             self.since = Some(now);
         }
         self.open.bytes = self.open.bytes.saturating_add(bytes as u64);
-        if let Some(count) = frame.and_then(|temporal| {
-            self.open
-                .frames
-                .get_mut(usize::from(temporal).min(TEMPORAL - 1))
-        }) {
+        if let Some(count) =
+            frame.and_then(|temporal| self.open.frames.get_mut(usize::from(temporal).min(TEMPORAL - 1)))
+        {
             *count += 1;
         }
         ended
@@ -70,10 +68,7 @@ impl RateMeter {
         if self.frame_rate(u8::MAX) <= limit {
             return u8::MAX;
         }
-        [2, 1]
-            .into_iter()
-            .find(|&temporal| self.frame_rate(temporal) <= limit)
-            .unwrap_or(0)
+        [2, 1].into_iter().find(|&temporal| self.frame_rate(temporal) <= limit).unwrap_or(0)
     }
 
     fn close(&mut self, elapsed: Micros) {
@@ -81,10 +76,7 @@ impl RateMeter {
         self.before = self.last;
         self.last = Some(Rates {
             bits: self.open.bytes.saturating_mul(8_000_000) / elapsed,
-            frames: self
-                .open
-                .frames
-                .map(|frames| u64::from(frames) * 1_000_000_000 / elapsed),
+            frames: self.open.frames.map(|frames| u64::from(frames) * 1_000_000_000 / elapsed),
         });
         self.open = Span::default();
     }

@@ -51,18 +51,13 @@ impl History {
         let oldest = packet.arrival - MAX_AGE;
         self.bytes += packet.payload.len();
         let at = match self.packets.back() {
-            Some(last) if last.seq > packet.seq => {
-                self.packets.partition_point(|kept| kept.seq < packet.seq)
-            }
+            Some(last) if last.seq > packet.seq => self.packets.partition_point(|kept| kept.seq < packet.seq),
             _ => self.packets.len(),
         };
         self.packets.insert(at, packet);
         while self.packets.len() > MAX_PACKETS
             || self.bytes > MAX_BYTES
-            || self
-                .packets
-                .front()
-                .is_some_and(|first| first.arrival < oldest)
+            || self.packets.front().is_some_and(|first| first.arrival < oldest)
         {
             let Some(first) = self.packets.pop_front() else {
                 break;
@@ -75,11 +70,7 @@ impl History {
     }
 
     /// Everything from the latest key frame on, when nothing is missing and it is at most `max_age` old.
-    pub(crate) fn since_key(
-        &self,
-        now: Micros,
-        max_age: Micros,
-    ) -> Option<impl Iterator<Item = &Recent> + Clone> {
+    pub(crate) fn since_key(&self, now: Micros, max_age: Micros) -> Option<impl Iterator<Item = &Recent> + Clone> {
         let key = self.key?;
         let start = self.packets.partition_point(|kept| kept.seq < key);
         let first = self.packets.get(start)?;

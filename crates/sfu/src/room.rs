@@ -12,9 +12,8 @@ use crate::subscription::{Subscription, instant};
 use crate::timers::{Timer, Timers};
 use crate::track::{Context, Track, next_multiple};
 use crate::types::{
-    Error, Event, Forward, Layer, LayerStatistics, MAX_LAYERS, MAX_SUBSCRIBERS, MAX_TRACKS,
-    MAX_TRACKS_PER_PUBLISHER, Packet, PeerId, Speaker, Statistics, SubscriberCodecs,
-    SubscriptionSettings, TrackConfig, TrackId,
+    Error, Event, Forward, Layer, LayerStatistics, MAX_LAYERS, MAX_SUBSCRIBERS, MAX_TRACKS, MAX_TRACKS_PER_PUBLISHER,
+    Packet, PeerId, Speaker, Statistics, SubscriberCodecs, SubscriptionSettings, TrackConfig, TrackId,
 };
 
 /// Time between two looks at a limited subscriber's share.
@@ -103,13 +102,9 @@ impl Room {
                 self.publishers.remove(&removed.publisher);
             }
         }
-        if let Some(farewell) = removed
-            .loudness
-            .and_then(|loudness| loudness.farewell(track))
-        {
+        if let Some(farewell) = removed.loudness.and_then(|loudness| loudness.farewell(track)) {
             self.farewells.push(farewell);
-            self.timers
-                .arm_if_idle(Timer::Speakers, next_multiple(self.now, INTERVAL));
+            self.timers.arm_if_idle(Timer::Speakers, next_multiple(self.now, INTERVAL));
         }
         for subscription in &removed.subscriptions {
             self.forget_subscription(track, subscription.subscriber);
@@ -118,20 +113,12 @@ impl Room {
 
     /// Removes what a peer publishes and what it subscribes to.
     pub fn remove_peer(&mut self, now: Instant, peer: PeerId) {
-        let published: Vec<TrackId> = self
-            .tracks
-            .values()
-            .filter(|track| track.publisher == peer)
-            .map(|track| track.id)
-            .collect();
+        let published: Vec<TrackId> =
+            self.tracks.values().filter(|track| track.publisher == peer).map(|track| track.id).collect();
         for track in published {
             self.remove_track(now, track);
         }
-        let subscribed = self
-            .subscribers
-            .get(&peer)
-            .map(|subscriber| subscriber.tracks.clone())
-            .unwrap_or_default();
+        let subscribed = self.subscribers.get(&peer).map(|subscriber| subscriber.tracks.clone()).unwrap_or_default();
         for track in subscribed {
             self.unsubscribe(now, track, peer);
         }
@@ -182,11 +169,7 @@ impl Room {
         let ticks = self.draw() & 0xffff_ffff;
         let subscription = Subscription::new(subscriber, codecs, seq, ticks);
         self.statistics.subscriptions += 1;
-        self.subscribers
-            .entry(subscriber)
-            .or_default()
-            .tracks
-            .push(track);
+        self.subscribers.entry(subscriber).or_default().tracks.push(track);
         self.with_track(now, track, |track, ctx| track.subscribe(ctx, subscription));
         self.allocate_for(subscriber);
         Ok(())
@@ -214,20 +197,12 @@ impl Room {
         subscriber: PeerId,
         settings: SubscriptionSettings,
     ) {
-        self.with_subscription(now, track, subscriber, |track, ctx, index| {
-            track.set_settings(ctx, index, settings)
-        });
+        self.with_subscription(now, track, subscriber, |track, ctx, index| track.set_settings(ctx, index, settings));
         self.allocate_for(subscriber);
     }
 
     /// The codecs that a subscription has after a negotiation.
-    pub fn set_codecs(
-        &mut self,
-        now: Instant,
-        track: TrackId,
-        subscriber: PeerId,
-        codecs: SubscriberCodecs,
-    ) {
+    pub fn set_codecs(&mut self, now: Instant, track: TrackId, subscriber: PeerId, codecs: SubscriberCodecs) {
         self.with_subscription(now, track, subscriber, |track, _, index| {
             if let Some(subscription) = track.subscriptions.get_mut(index) {
                 subscription.codecs = codecs;
@@ -240,13 +215,7 @@ impl Room {
         self.advance(now);
         let Some(state) = self.subscribers.get_mut(&subscriber) else {
             if bandwidth.is_some() {
-                self.subscribers.insert(
-                    subscriber,
-                    Subscriber {
-                        bandwidth,
-                        tracks: Vec::new(),
-                    },
-                );
+                self.subscribers.insert(subscriber, Subscriber { bandwidth, tracks: Vec::new() });
             }
             return;
         };
@@ -265,9 +234,7 @@ impl Room {
 
     /// A subscriber asks for a key frame.
     pub fn handle_keyframe_request(&mut self, now: Instant, track: TrackId, subscriber: PeerId) {
-        self.with_subscription(now, track, subscriber, |track, ctx, index| {
-            track.handle_keyframe_request(ctx, index)
-        });
+        self.with_subscription(now, track, subscriber, |track, ctx, index| track.handle_keyframe_request(ctx, index));
     }
 
     /// A publisher's packet of one layer of a track; what is to be sent goes to `out`.
@@ -282,9 +249,7 @@ impl Room {
         self.advance(now);
         self.statistics.packets_in += 1;
         let state = self.tracks.get_mut(&track).filter(|_| packet.seq < MAX_SEQ);
-        let publisher = state
-            .as_ref()
-            .and_then(|state| self.publishers.get_mut(&state.publisher));
+        let publisher = state.as_ref().and_then(|state| self.publishers.get_mut(&state.publisher));
         let (Some(state), Some(publisher)) = (state, publisher) else {
             self.statistics.packets_refused += 1;
             return;
@@ -330,10 +295,7 @@ impl Room {
 
     /// Counters.
     pub fn statistics(&self) -> Statistics {
-        Statistics {
-            tracks: self.tracks.len(),
-            ..self.statistics
-        }
+        Statistics { tracks: self.tracks.len(), ..self.statistics }
     }
 
     /// How a layer arrives.
@@ -350,10 +312,8 @@ impl Room {
 
     fn advance(&mut self, now: Instant) {
         let now = now.saturating_duration_since(self.origin);
-        self.now = self.now.max(
-            Micros::try_from(now.min(Duration::from_secs(1 << 40)).as_micros())
-                .unwrap_or(Micros::MAX),
-        );
+        self.now =
+            self.now.max(Micros::try_from(now.min(Duration::from_secs(1 << 40)).as_micros()).unwrap_or(Micros::MAX));
     }
 
     /// SplitMix64.
@@ -365,12 +325,7 @@ impl Room {
         bits ^ (bits >> 31)
     }
 
-    fn with_track(
-        &mut self,
-        now: Instant,
-        track: TrackId,
-        act: impl FnOnce(&mut Track, &mut Context<'_>),
-    ) {
+    fn with_track(&mut self, now: Instant, track: TrackId, act: impl FnOnce(&mut Track, &mut Context<'_>)) {
         self.advance(now);
         let Some(state) = self.tracks.get_mut(&track) else {
             return;
@@ -437,18 +392,13 @@ impl Room {
             self.events.push_back(Event::Speakers(changes));
         }
         if !idle {
-            self.timers
-                .arm(Timer::Speakers, next_multiple(self.now, INTERVAL));
+            self.timers.arm(Timer::Speakers, next_multiple(self.now, INTERVAL));
         }
     }
 
     fn allocate_all(&mut self) {
-        let limited: Vec<PeerId> = self
-            .subscribers
-            .iter()
-            .filter(|(_, state)| state.bandwidth.is_some())
-            .map(|(&peer, _)| peer)
-            .collect();
+        let limited: Vec<PeerId> =
+            self.subscribers.iter().filter(|(_, state)| state.bandwidth.is_some()).map(|(&peer, _)| peer).collect();
         for peer in limited {
             self.allocate_for(peer);
         }
@@ -485,8 +435,7 @@ impl Room {
                 track.set_allocation(ctx, index, rank.unwrap_or(usize::MAX), rank.is_none());
             });
         }
-        self.timers
-            .arm_if_idle(Timer::Allocation, self.now + ALLOCATION);
+        self.timers.arm_if_idle(Timer::Allocation, self.now + ALLOCATION);
     }
 }
 
@@ -499,27 +448,13 @@ impl Track {
         }
         let mut live: Vec<_> = self.layers.iter().filter(|layer| layer.live).collect();
         live.sort_by_key(|layer| layer.rank);
-        let within = live
-            .iter()
-            .filter(|layer| layer.config.quality <= subscription.settings.quality)
-            .count()
-            .max(1);
-        let steps = live.iter().take(within).map(|layer| Step {
-            rank: layer.rank,
-            bitrate: layer.rate.bitrate(),
-        });
+        let within = live.iter().filter(|layer| layer.config.quality <= subscription.settings.quality).count().max(1);
+        let steps = live.iter().take(within).map(|layer| Step { rank: layer.rank, bitrate: layer.rate.bitrate() });
         let steps: Vec<Step> = steps.collect();
-        let current = subscription
-            .layer
-            .or(subscription.target)
-            .and_then(|index| self.layers.get(index))
-            .map(|layer| layer.rank);
+        let current =
+            subscription.layer.or(subscription.target).and_then(|index| self.layers.get(index)).map(|layer| layer.rank);
         let current = current.filter(|_| !subscription.starved);
-        (!steps.is_empty()).then_some(Demand {
-            priority: self.priority,
-            steps,
-            current,
-        })
+        (!steps.is_empty()).then_some(Demand { priority: self.priority, steps, current })
     }
 }
 
@@ -528,12 +463,7 @@ fn check_layers(layers: &[Layer]) -> Result<(), Error> {
         return Err(Error::TooManyLayers);
     }
     for (index, layer) in layers.iter().enumerate() {
-        if layer.quality > 2
-            || layers
-                .iter()
-                .take(index)
-                .any(|other| other.rid == layer.rid)
-        {
+        if layer.quality > 2 || layers.iter().take(index).any(|other| other.rid == layer.rid) {
             return Err(Error::InvalidLayer(layer.rid.clone()));
         }
     }

@@ -45,10 +45,7 @@ impl Loudness {
 
     /// The track is muted or silent: nobody speaks any more.
     pub(crate) fn reset(&mut self) {
-        *self = Loudness {
-            reported: self.reported,
-            ..Loudness::default()
-        };
+        *self = Loudness { reported: self.reported, ..Loudness::default() };
     }
 
     /// Whether reports may still follow if nothing more arrives.
@@ -62,11 +59,7 @@ impl Loudness {
             self.reset();
         }
         let active = self.smoothed >= linear(f64::from(ACTIVE_LEVEL));
-        let level = if active {
-            (self.smoothed * STEPS).ceil() / STEPS
-        } else {
-            0.0
-        };
+        let level = if active { (self.smoothed * STEPS).ceil() / STEPS } else { 0.0 };
         (level != self.reported).then(|| {
             self.reported = level;
             speaker(track, level)
@@ -86,11 +79,7 @@ impl Loudness {
             }
             _ => 0.0,
         };
-        self.smoothed = if level > 0.0 {
-            self.smoothed + (level - self.smoothed) * SMOOTHING
-        } else {
-            0.0
-        };
+        self.smoothed = if level > 0.0 { self.smoothed + (level - self.smoothed) * SMOOTHING } else { 0.0 };
         self.observed = 0;
         self.speech = 0;
         self.loudest = None;
@@ -104,11 +93,7 @@ pub(crate) fn sort(speakers: &mut [Speaker]) {
 
 #[expect(clippy::cast_possible_truncation, reason = "eighths are exact in f32")]
 fn speaker(track: TrackId, level: f64) -> Speaker {
-    Speaker {
-        track,
-        level: level as f32,
-        active: level > 0.0,
-    }
+    Speaker { track, level: level as f32, active: level > 0.0 }
 }
 
 /// Amplitude of a level in -dBov.
@@ -116,10 +101,7 @@ fn linear(level: f64) -> f64 {
     10_f64.powf(-level / 20.0)
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a window is far below 2^52 microseconds"
-)]
+#[expect(clippy::cast_precision_loss, reason = "a window is far below 2^52 microseconds")]
 fn micros(value: Micros) -> f64 {
     value as f64
 }

@@ -80,12 +80,7 @@ struct Last {
 
 impl Subscription {
     /// A subscription that sends its first packet as `seq` at about `ticks`.
-    pub(crate) fn new(
-        subscriber: PeerId,
-        codecs: SubscriberCodecs,
-        seq: u64,
-        ticks: u64,
-    ) -> Subscription {
+    pub(crate) fn new(subscriber: PeerId, codecs: SubscriberCodecs, seq: u64, ticks: u64) -> Subscription {
         Subscription {
             subscriber,
             codecs,
@@ -123,11 +118,7 @@ impl Subscription {
 
     /// How old a key frame it may be started with.
     pub(crate) fn replay_age(&self) -> Micros {
-        if self.layer.is_none() {
-            MAX_AGE
-        } else {
-            MAX_SWITCH_AGE
-        }
+        if self.layer.is_none() { MAX_AGE } else { MAX_SWITCH_AGE }
     }
 
     /// Nothing more is sent until [`Self::begin`].
@@ -139,9 +130,7 @@ impl Subscription {
 
     /// Plans the silence that follows interrupted sound.
     pub(crate) fn plan_silence(&mut self) -> bool {
-        let opus = self
-            .last
-            .is_some_and(|last| matches!(last.codec, Codec::Opus | Codec::Red));
+        let opus = self.last.is_some_and(|last| matches!(last.codec, Codec::Opus | Codec::Red));
         if opus && self.codecs.accepts(Codec::Opus) {
             self.silence = SILENCE;
         }
@@ -154,8 +143,7 @@ impl Subscription {
         self.tick_offset = arrival.ticks.wrapping_sub(ticks);
         let published = arrival.info.vp8.map(|descriptor| descriptor.ids());
         let ids = published.map_or(vp8::Ids::default(), |ids| {
-            self.ids
-                .map_or(vp8::Ids::default(), |last| difference(ids, successor(last)))
+            self.ids.map_or(vp8::Ids::default(), |last| difference(ids, successor(last)))
         });
         let seq = arrival.seq.wrapping_sub(self.next_seq);
         self.mapping.restart(arrival.seq, Offsets { seq, ids });
@@ -183,10 +171,7 @@ impl Subscription {
         let same_frame = self.frame == Some(arrival.ticks);
         if self.is_above_temporal(arrival, same_frame) {
             self.mapping.drop_packet(arrival.seq, same_frame);
-            let picture = arrival
-                .info
-                .vp8
-                .and_then(|descriptor| descriptor.picture_id);
+            let picture = arrival.info.vp8.and_then(|descriptor| descriptor.picture_id);
             if let Some(picture) = picture.filter(|_| !same_frame) {
                 self.mapping.drop_picture(picture.value);
             }
@@ -204,19 +189,12 @@ impl Subscription {
         let last = self.last.as_mut().filter(|_| self.silence > 0)?;
         self.silence -= 1;
         last.ticks = last.ticks.wrapping_add(SILENCE_TICKS);
-        last.capture =
-            now.min(last.capture + scale(SILENCE_TICKS.cast_signed(), 1_000_000, 48_000));
+        last.capture = now.min(last.capture + scale(SILENCE_TICKS.cast_signed(), 1_000_000, 48_000));
         last.sent = now;
         last.origin = None;
         let seq = self.next_seq;
         self.next_seq += 1;
-        Some(Stamp {
-            seq,
-            timestamp: low32(last.ticks),
-            capture: last.capture,
-            vp8: None,
-            filler: false,
-        })
+        Some(Stamp { seq, timestamp: low32(last.ticks), capture: last.capture, vp8: None, filler: false })
     }
 
     fn accept_late(&mut self, now: Micros, arrival: &Arrival<'_>) -> Option<Stamp> {
@@ -225,14 +203,9 @@ impl Subscription {
         }
         let offsets = self.mapping.find(arrival.seq)?;
         let mut stamp = self.stamp(arrival, offsets);
-        let picture = arrival
-            .info
-            .vp8
-            .and_then(|descriptor| descriptor.picture_id);
+        let picture = arrival.info.vp8.and_then(|descriptor| descriptor.picture_id);
         // Packets of a frame whose other packets were dropped are of no use, but their place was kept.
-        if arrival.payload.is_empty()
-            || picture.is_some_and(|picture| self.mapping.is_dropped(picture.value))
-        {
+        if arrival.payload.is_empty() || picture.is_some_and(|picture| self.mapping.is_dropped(picture.value)) {
             stamp.filler = true;
             stamp.vp8 = None;
         }
@@ -264,10 +237,7 @@ impl Subscription {
             seq: offsets.seq(arrival.seq),
             timestamp: low32(arrival.ticks.wrapping_sub(self.tick_offset)),
             capture: arrival.capture,
-            vp8: arrival
-                .info
-                .vp8
-                .map(|descriptor| offsets.ids(descriptor.ids())),
+            vp8: arrival.info.vp8.map(|descriptor| offsets.ids(descriptor.ids())),
             filler: false,
         }
     }
@@ -307,9 +277,7 @@ impl Subscription {
         };
         let rate = i64::from(arrival.codec.clock_rate());
         let passed = now - last.sent;
-        let same = last
-            .origin
-            .filter(|&(layer, source, _)| layer == arrival.layer && source == arrival.source);
+        let same = last.origin.filter(|&(layer, source, _)| layer == arrival.layer && source == arrival.source);
         let (advance, captured) = match same {
             Some((_, _, ticks)) => {
                 let advance = arrival.ticks.wrapping_sub(ticks).cast_signed();
@@ -320,17 +288,9 @@ impl Subscription {
                 (scale(captured, rate, 1_000_000), captured)
             }
         };
-        let tolerance = if self.interrupted {
-            MAX_PAUSE_DRIFT
-        } else {
-            MAX_DRIFT
-        };
+        let tolerance = if self.interrupted { MAX_PAUSE_DRIFT } else { MAX_DRIFT };
         let trusted = captured.saturating_sub(passed).saturating_abs() <= tolerance;
-        let advance = if trusted {
-            advance
-        } else {
-            scale(passed, rate, 1_000_000)
-        };
+        let advance = if trusted { advance } else { scale(passed, rate, 1_000_000) };
         last.ticks.wrapping_add_signed(advance.max(1))
     }
 }
@@ -338,9 +298,5 @@ impl Subscription {
 /// `at` microseconds after `origin`.
 pub(crate) fn instant(origin: Instant, at: Micros) -> Instant {
     let distance = std::time::Duration::from_micros(at.unsigned_abs());
-    if at < 0 {
-        origin.checked_sub(distance).unwrap_or(origin)
-    } else {
-        origin.checked_add(distance).unwrap_or(origin)
-    }
+    if at < 0 { origin.checked_sub(distance).unwrap_or(origin) } else { origin.checked_add(distance).unwrap_or(origin) }
 }

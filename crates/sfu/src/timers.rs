@@ -20,14 +20,8 @@ pub(crate) enum Timer {
 }
 
 /// All timers.
-pub(crate) const TIMERS: [Timer; 6] = [
-    Timer::Speakers,
-    Timer::Keyframes,
-    Timer::Liveness,
-    Timer::Allocation,
-    Timer::Silence,
-    Timer::Replay,
-];
+pub(crate) const TIMERS: [Timer; 6] =
+    [Timer::Speakers, Timer::Keyframes, Timer::Liveness, Timer::Allocation, Timer::Silence, Timer::Replay];
 
 /// When each timer fires.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,11 +46,9 @@ impl Timers {
 
     /// Disarms and returns a timer that is due.
     pub(crate) fn pop(&mut self, now: Micros) -> Option<Timer> {
-        TIMERS.into_iter().find(|&timer| {
-            self.due
-                .get_mut(timer as usize)
-                .is_some_and(|due| due.take_if(|due| *due <= now).is_some())
-        })
+        TIMERS
+            .into_iter()
+            .find(|&timer| self.due.get_mut(timer as usize).is_some_and(|due| due.take_if(|due| *due <= now).is_some()))
     }
 
     /// The earliest of all.

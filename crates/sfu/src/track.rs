@@ -13,8 +13,8 @@ use crate::speakers::{INTERVAL, Loudness};
 use crate::subscription::{Stamp, Subscription, instant};
 use crate::timers::{Timer, Timers};
 use crate::types::{
-    Event, Forward, Layer as LayerConfig, MAX_LAYERS, Origin, Packet, PeerId, Statistics,
-    SubscriptionSettings, TrackConfig, TrackId,
+    Event, Forward, Layer as LayerConfig, MAX_LAYERS, Origin, Packet, PeerId, Statistics, SubscriptionSettings,
+    TrackConfig, TrackId,
 };
 
 /// Time between two looks at which layers still arrive.
@@ -62,21 +62,9 @@ const SILENT_OPUS: [u8; 3] = [0xf8, 0xff, 0xfe];
 impl Track {
     /// A track that nothing has arrived of.
     pub(crate) fn new(id: TrackId, config: TrackConfig) -> Track {
-        let mut layers: Vec<Layer> = config
-            .layers
-            .into_iter()
-            .map(|layer| Layer::new(layer, 0))
-            .collect();
+        let mut layers: Vec<Layer> = config.layers.into_iter().map(|layer| Layer::new(layer, 0)).collect();
         if layers.is_empty() {
-            layers.push(Layer::new(
-                LayerConfig {
-                    rid: String::new(),
-                    quality: 2,
-                    width: 0,
-                    height: 0,
-                },
-                0,
-            ));
+            layers.push(Layer::new(LayerConfig { rid: String::new(), quality: 2, width: 0, height: 0 }, 0));
         }
         let mut track = Track {
             id,
@@ -101,11 +89,7 @@ impl Track {
     /// Takes new dimensions and qualities for layers it has, by rid.
     pub(crate) fn set_layers(&mut self, ctx: &mut Context<'_>, layers: Vec<LayerConfig>) {
         for config in layers {
-            if let Some(layer) = self
-                .layers
-                .iter_mut()
-                .find(|layer| layer.config.rid == config.rid)
-            {
+            if let Some(layer) = self.layers.iter_mut().find(|layer| layer.config.rid == config.rid) {
                 layer.config = config;
             }
         }
@@ -154,15 +138,9 @@ impl Track {
         if !state.live {
             self.revive(ctx, layer);
         }
-        if self
-            .codec
-            .is_none_or(|codec| is_other_stream(codec, packet.codec))
-        {
+        if self.codec.is_none_or(|codec| is_other_stream(codec, packet.codec)) {
             self.codec = Some(packet.codec);
-            ctx.events.push_back(Event::FirstPacket {
-                track: self.id,
-                codec: packet.codec,
-            });
+            ctx.events.push_back(Event::FirstPacket { track: self.id, codec: packet.codec });
         }
         match self.kind {
             Kind::Audio => {
@@ -190,8 +168,7 @@ impl Track {
         if muted {
             if let Some(loudness) = &mut self.loudness {
                 loudness.reset();
-                ctx.timers
-                    .arm_if_idle(Timer::Speakers, next_multiple(ctx.now, INTERVAL));
+                ctx.timers.arm_if_idle(Timer::Speakers, next_multiple(ctx.now, INTERVAL));
             }
             for layer in 0..self.layers.len() {
                 self.kill(ctx, layer);
@@ -203,12 +180,7 @@ impl Track {
     }
 
     /// What a subscriber asks for.
-    pub(crate) fn set_settings(
-        &mut self,
-        ctx: &mut Context<'_>,
-        index: usize,
-        settings: SubscriptionSettings,
-    ) {
+    pub(crate) fn set_settings(&mut self, ctx: &mut Context<'_>, index: usize, settings: SubscriptionSettings) {
         let Some(subscription) = self.subscriptions.get_mut(index) else {
             return;
         };
@@ -219,13 +191,7 @@ impl Track {
     }
 
     /// What a subscriber's bandwidth allows.
-    pub(crate) fn set_allocation(
-        &mut self,
-        ctx: &mut Context<'_>,
-        index: usize,
-        max_rank: usize,
-        starved: bool,
-    ) {
+    pub(crate) fn set_allocation(&mut self, ctx: &mut Context<'_>, index: usize, max_rank: usize, starved: bool) {
         let Some(subscription) = self.subscriptions.get_mut(index) else {
             return;
         };
@@ -234,11 +200,7 @@ impl Track {
         subscription.starved = starved;
         if changed {
             let subscriber = subscription.subscriber;
-            ctx.events.push_back(Event::StreamState {
-                subscriber,
-                track: self.id,
-                paused: starved,
-            });
+            ctx.events.push_back(Event::StreamState { subscriber, track: self.id, paused: starved });
             self.update_flow(ctx, index);
         }
         self.retarget(ctx, index);
@@ -254,18 +216,12 @@ impl Track {
 
     /// The index of a subscription.
     pub(crate) fn find(&self, subscriber: PeerId) -> Option<usize> {
-        self.subscriptions
-            .iter()
-            .position(|subscription| subscription.subscriber == subscriber)
+        self.subscriptions.iter().position(|subscription| subscription.subscriber == subscriber)
     }
 
     /// A subscriber lost its picture.
     pub(crate) fn handle_keyframe_request(&mut self, ctx: &mut Context<'_>, index: usize) {
-        let Some(subscription) = self
-            .subscriptions
-            .get(index)
-            .filter(|subscription| subscription.flowing)
-        else {
+        let Some(subscription) = self.subscriptions.get(index).filter(|subscription| subscription.flowing) else {
             return;
         };
         if let Some(layer) = subscription.layer.or(subscription.target) {
@@ -276,19 +232,13 @@ impl Track {
     /// [`Timer::Keyframes`].
     pub(crate) fn retry_keyframes(&mut self, ctx: &mut Context<'_>) {
         for index in 0..self.layers.len() {
-            let needed = self
-                .subscriptions
-                .iter()
-                .any(|subscription| self.waits(subscription, index));
+            let needed = self.subscriptions.iter().any(|subscription| self.waits(subscription, index));
             let Some(layer) = self.layers.get_mut(index) else {
                 continue;
             };
             if layer.keyframes.retry(ctx.now, needed) {
                 ctx.statistics.keyframe_requests += 1;
-                ctx.events.push_back(Event::RequestKeyframe {
-                    track: self.id,
-                    layer: index,
-                });
+                ctx.events.push_back(Event::RequestKeyframe { track: self.id, layer: index });
             }
             if let Some(due) = layer.keyframes.due() {
                 ctx.timers.arm(Timer::Keyframes, due);
@@ -304,9 +254,7 @@ impl Track {
         let total: u64 = self.layers.iter().map(|layer| layer.frames).sum();
         let mut arriving = false;
         for index in 0..self.layers.len() {
-            let (Some(layer), Some(mark)) =
-                (self.layers.get(index), self.frames_elsewhere.get_mut(index))
-            else {
+            let (Some(layer), Some(mark)) = (self.layers.get(index), self.frames_elsewhere.get_mut(index)) else {
                 continue;
             };
             let elsewhere = total - layer.frames;
@@ -314,10 +262,7 @@ impl Track {
             if silent < LIVENESS {
                 arriving = true;
                 *mark = elsewhere;
-            } else if layer.live
-                && silent >= DEAD_AFTER
-                && elsewhere.saturating_sub(*mark) >= DEAD_FRAMES
-            {
+            } else if layer.live && silent >= DEAD_AFTER && elsewhere.saturating_sub(*mark) >= DEAD_FRAMES {
                 self.kill(ctx, index);
                 self.retarget_all(ctx);
             }
@@ -328,11 +273,7 @@ impl Track {
     }
 
     /// [`Timer::Silence`].
-    pub(crate) fn send_silence(
-        &mut self,
-        ctx: &mut Context<'_>,
-        out: &mut impl FnMut(Forward<'_>),
-    ) {
+    pub(crate) fn send_silence(&mut self, ctx: &mut Context<'_>, out: &mut impl FnMut(Forward<'_>)) {
         let silence = Arc::clone(&self.silence);
         let mut more = false;
         for subscription in &mut self.subscriptions {
@@ -357,8 +298,7 @@ impl Track {
             });
         }
         if more {
-            ctx.timers
-                .arm_if_idle(Timer::Silence, ctx.now + SILENCE_INTERVAL);
+            ctx.timers.arm_if_idle(Timer::Silence, ctx.now + SILENCE_INTERVAL);
         }
     }
 
@@ -372,10 +312,7 @@ impl Track {
         };
         if layer.keyframes.request(ctx.now) {
             ctx.statistics.keyframe_requests += 1;
-            ctx.events.push_back(Event::RequestKeyframe {
-                track: self.id,
-                layer: index,
-            });
+            ctx.events.push_back(Event::RequestKeyframe { track: self.id, layer: index });
         }
         if let Some(due) = layer.keyframes.due() {
             ctx.timers.arm(Timer::Keyframes, due);
@@ -390,9 +327,7 @@ impl Track {
         subscription.flowing
             && subscription.target == Some(index)
             && !subscription.is_on(index, layer.source)
-            && layer
-                .codec
-                .is_none_or(|codec| subscription.codecs.accepts(codec))
+            && layer.codec.is_none_or(|codec| subscription.codecs.accepts(codec))
     }
 
     /// Takes the flag that some subscription can start from a history.
@@ -421,11 +356,7 @@ impl Track {
         }
         if had_layer {
             let subscriber = subscription.subscriber;
-            ctx.events.push_back(Event::LayerChanged {
-                subscriber,
-                track: self.id,
-                layer: None,
-            });
+            ctx.events.push_back(Event::LayerChanged { subscriber, track: self.id, layer: None });
         }
     }
 
@@ -444,18 +375,11 @@ impl Track {
         };
         let quality = subscription.settings.quality;
         let max_rank = subscription.max_rank;
-        let live = || {
-            self.layers
-                .iter()
-                .enumerate()
-                .filter(|(_, layer)| layer.live)
-        };
+        let live = || self.layers.iter().enumerate().filter(|(_, layer)| layer.live);
         let within = live()
             .filter(|(_, layer)| layer.config.quality <= quality && layer.rank <= max_rank)
             .max_by_key(|(_, layer)| layer.rank);
-        let target = within
-            .or_else(|| live().min_by_key(|(_, layer)| layer.rank))
-            .map(|(index, _)| index);
+        let target = within.or_else(|| live().min_by_key(|(_, layer)| layer.rank)).map(|(index, _)| index);
         let changed = subscription.target != target;
         subscription.target = target;
         changed
@@ -472,10 +396,7 @@ impl Track {
         let Some(subscription) = self.subscriptions.get(index) else {
             return;
         };
-        let Some(target) = subscription
-            .target
-            .filter(|&target| self.waits(subscription, target))
-        else {
+        let Some(target) = subscription.target.filter(|&target| self.waits(subscription, target)) else {
             return;
         };
         if self.kind == Kind::Audio {
@@ -498,18 +419,9 @@ impl Track {
             return;
         };
         layer.live = true;
-        ctx.events.push_back(Event::LayerLive {
-            track: self.id,
-            layer: index,
-            live: true,
-        });
-        let elsewhere = self
-            .layers
-            .iter()
-            .enumerate()
-            .filter(|&(other, _)| other != index)
-            .map(|(_, layer)| layer.frames)
-            .sum();
+        ctx.events.push_back(Event::LayerLive { track: self.id, layer: index, live: true });
+        let elsewhere =
+            self.layers.iter().enumerate().filter(|&(other, _)| other != index).map(|(_, layer)| layer.frames).sum();
         if let Some(mark) = self.frames_elsewhere.get_mut(index) {
             *mark = elsewhere;
         }
@@ -518,8 +430,7 @@ impl Track {
             self.choose_target(index);
         }
         if self.kind == Kind::Video {
-            ctx.timers
-                .arm_if_idle(Timer::Allocation, ctx.now + recent::MAX_AGE);
+            ctx.timers.arm_if_idle(Timer::Allocation, ctx.now + recent::MAX_AGE);
         }
     }
 
@@ -528,62 +439,38 @@ impl Track {
             return;
         };
         layer.die();
-        ctx.events.push_back(Event::LayerLive {
-            track: self.id,
-            layer: index,
-            live: false,
-        });
+        ctx.events.push_back(Event::LayerLive { track: self.id, layer: index, live: false });
         if self.muted {
             // The subscriptions are stopped as a whole.
             return;
         }
-        for subscription in self
-            .subscriptions
-            .iter_mut()
-            .filter(|subscription| subscription.layer == Some(index))
-        {
+        for subscription in self.subscriptions.iter_mut().filter(|subscription| subscription.layer == Some(index)) {
             subscription.interrupt();
             let subscriber = subscription.subscriber;
-            ctx.events.push_back(Event::LayerChanged {
-                subscriber,
-                track: self.id,
-                layer: None,
-            });
+            ctx.events.push_back(Event::LayerChanged { subscriber, track: self.id, layer: None });
         }
     }
 
     fn limit_frame_rates(&mut self) {
         for subscription in &mut self.subscriptions {
-            let layer = subscription
-                .layer
-                .or(subscription.target)
-                .and_then(|index| self.layers.get(index));
-            subscription.max_temporal = layer.map_or(u8::MAX, |layer| {
-                layer.rate.temporal_for(subscription.settings.fps)
-            });
+            let layer = subscription.layer.or(subscription.target).and_then(|index| self.layers.get(index));
+            subscription.max_temporal =
+                layer.map_or(u8::MAX, |layer| layer.rate.temporal_for(subscription.settings.fps));
         }
     }
 
     fn observe_loudness(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>, duration: Micros) {
-        let (Some(loudness), Some(level), false) =
-            (&mut self.loudness, arrival.audio_level, arrival.late)
-        else {
+        let (Some(loudness), Some(level), false) = (&mut self.loudness, arrival.audio_level, arrival.late) else {
             return;
         };
         loudness.observe(ctx.now, level, duration);
-        ctx.timers
-            .arm_if_idle(Timer::Speakers, next_multiple(ctx.now, INTERVAL));
+        ctx.timers.arm_if_idle(Timer::Speakers, next_multiple(ctx.now, INTERVAL));
     }
 
     fn rank_layers(&mut self) {
         let mut order: Vec<usize> = (0..self.layers.len()).collect();
         order.sort_by_key(|&index| {
-            self.layers.get(index).map(|layer| {
-                (
-                    layer.config.quality,
-                    layer.config.width * layer.config.height,
-                )
-            })
+            self.layers.get(index).map(|layer| (layer.config.quality, layer.config.width * layer.config.height))
         });
         for (rank, index) in order.into_iter().enumerate() {
             if let Some(layer) = self.layers.get_mut(index) {
@@ -616,11 +503,7 @@ pub(crate) fn send(
         nackable: arrival.codec.kind() == Kind::Video,
         audio_level: arrival.audio_level,
         wallclock: instant(ctx.origin, stamp.capture),
-        origin: if stamp.filler {
-            Origin::Made
-        } else {
-            arrival.origin
-        },
+        origin: if stamp.filler { Origin::Made } else { arrival.origin },
     });
 }
 

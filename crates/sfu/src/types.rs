@@ -48,26 +48,12 @@ impl TrackConfig {
     /// An audio track.
     pub fn audio(publisher: PeerId, detect_speaker: bool) -> TrackConfig {
         let layers = Vec::new();
-        TrackConfig {
-            kind: Kind::Audio,
-            publisher,
-            layers,
-            detect_speaker,
-            encrypted: false,
-            priority: 1,
-        }
+        TrackConfig { kind: Kind::Audio, publisher, layers, detect_speaker, encrypted: false, priority: 1 }
     }
 
     /// A video track with the given encodings.
     pub fn video(publisher: PeerId, layers: Vec<Layer>) -> TrackConfig {
-        TrackConfig {
-            kind: Kind::Video,
-            publisher,
-            layers,
-            detect_speaker: false,
-            encrypted: false,
-            priority: 1,
-        }
+        TrackConfig { kind: Kind::Video, publisher, layers, detect_speaker: false, encrypted: false, priority: 1 }
     }
 }
 
@@ -83,11 +69,7 @@ impl SubscriberCodecs {
 
     /// Exactly these. RED payloads go only to subscribers with [`Codec::Red`]; the others get the Opus inside.
     pub fn new(codecs: impl IntoIterator<Item = Codec>) -> SubscriberCodecs {
-        SubscriberCodecs {
-            accepted: codecs
-                .into_iter()
-                .fold(0, |accepted, codec| accepted | bit(codec)),
-        }
+        SubscriberCodecs { accepted: codecs.into_iter().fold(0, |accepted, codec| accepted | bit(codec)) }
     }
 
     /// Whether `codec` can be sent.
@@ -113,11 +95,7 @@ pub struct SubscriptionSettings {
 
 impl Default for SubscriptionSettings {
     fn default() -> SubscriptionSettings {
-        SubscriptionSettings {
-            paused: false,
-            quality: 2,
-            fps: 0,
-        }
+        SubscriptionSettings { paused: false, quality: 2, fps: 0 }
     }
 }
 

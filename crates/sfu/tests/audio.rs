@@ -57,16 +57,14 @@ fn red_goes_on_as_red_to_those_who_take_it_and_as_opus_to_the_others() {
     play(&mut stage, packets.clone());
     let (alice, bob) = (stage.received(ALICE), stage.received(BOB));
     assert!(
-        alice.iter().zip(&packets).all(
-            |(sent, packet)| sent.codec == Codec::Red && sent.payload[..] == packet.payload[..]
-        )
+        alice
+            .iter()
+            .zip(&packets)
+            .all(|(sent, packet)| sent.codec == Codec::Red && sent.payload[..] == packet.payload[..])
     );
     contiguous(&bob);
     for (number, sent) in (1..).zip(&bob) {
-        assert_eq!(
-            (sent.codec, &sent.payload),
-            (Codec::Opus, &opus_payload(number))
-        );
+        assert_eq!((sent.codec, &sent.payload), (Codec::Opus, &opus_payload(number)));
     }
     assert_eq!(bob.len(), 20);
 }
@@ -81,11 +79,7 @@ fn lost_packets_are_recovered_from_redundancy_for_those_who_take_opus_only() {
     let lost = [5, 9, 10, 20, 21, 22];
     play(
         &mut stage,
-        packets
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| !lost.contains(index))
-            .map(|(_, packet)| packet.clone()),
+        packets.iter().enumerate().filter(|(index, _)| !lost.contains(index)).map(|(_, packet)| packet.clone()),
     );
     let bob = stage.received(BOB);
     let start = bob[0];
@@ -93,14 +87,8 @@ fn lost_packets_are_recovered_from_redundancy_for_those_who_take_opus_only() {
     for sent in &bob {
         let number = u64::from_be_bytes(sent.payload[..].try_into().expect("eight bytes"));
         assert_eq!(sent.seq - start.seq, number - 1);
-        assert_eq!(
-            u64::from(sent.timestamp.wrapping_sub(start.timestamp)),
-            (number - 1) * 960
-        );
-        assert_eq!(
-            sent.origin == Origin::Recovered,
-            lost.contains(&(number as usize - 1))
-        );
+        assert_eq!(u64::from(sent.timestamp.wrapping_sub(start.timestamp)), (number - 1) * 960);
+        assert_eq!(sent.origin == Origin::Recovered, lost.contains(&(number as usize - 1)));
         numbers.push(number);
     }
     let expected: Vec<u64> = (1..=60).filter(|&number| number != 21).collect();
@@ -129,24 +117,13 @@ fn a_publisher_may_mix_red_and_opus() {
     let mut voice = OpusStream::new();
     stage.subscribe(ALICE);
     stage.subscribe_with(BOB, SubscriberCodecs::new(PLAIN));
-    let packets: Vec<Packet> = (0..50)
-        .map(|index| {
-            if index % 3 == 0 {
-                voice.packet()
-            } else {
-                voice.red()
-            }
-        })
-        .collect();
+    let packets: Vec<Packet> = (0..50).map(|index| if index % 3 == 0 { voice.packet() } else { voice.red() }).collect();
     play(&mut stage, packets);
     contiguous(&stage.received(ALICE));
     contiguous(&stage.received(BOB));
     assert_eq!(stage.received(BOB).len(), 50);
-    let told = stage
-        .events
-        .iter()
-        .filter(|(_, event)| matches!(event, greenroom_sfu::Event::FirstPacket { .. }))
-        .count();
+    let told =
+        stage.events.iter().filter(|(_, event)| matches!(event, greenroom_sfu::Event::FirstPacket { .. })).count();
     assert_eq!(told, 1);
 }
 
@@ -175,19 +152,12 @@ fn random_loss_and_reordering_keep_numbers_and_timestamps_of_a_packet_together()
         let mut by_seq = BTreeMap::new();
         for sent in &plain {
             let number = u64::from_be_bytes(sent.payload[..].try_into().expect("eight bytes"));
-            assert!(
-                by_seq.insert(sent.seq, (number, sent.timestamp)).is_none(),
-                "seed {seed}: number used twice"
-            );
+            assert!(by_seq.insert(sent.seq, (number, sent.timestamp)).is_none(), "seed {seed}: number used twice");
         }
         let (&first, &(number, timestamp)) = by_seq.iter().next().expect("packets");
         for (seq, (other, stamp)) in by_seq {
             assert_eq!(seq - first, other - number, "seed {seed}");
-            assert_eq!(
-                u64::from(stamp.wrapping_sub(timestamp)),
-                (other - number) * 960,
-                "seed {seed}"
-            );
+            assert_eq!(u64::from(stamp.wrapping_sub(timestamp)), (other - number) * 960, "seed {seed}");
         }
     }
 }
@@ -197,16 +167,10 @@ fn a_mute_fades_to_silence_and_the_sound_goes_on_by_the_time_that_passed() {
     let mut stage = Stage::audio();
     let mut voice = OpusStream::new();
     stage.subscribe(ALICE);
-    play(
-        &mut stage,
-        (0..50).map(|_| voice.packet()).collect::<Vec<_>>(),
-    );
+    play(&mut stage, (0..50).map(|_| voice.packet()).collect::<Vec<_>>());
     stage.mute(true);
     // Whatever still arrives is not heard.
-    play(
-        &mut stage,
-        (0..50).map(|_| voice.packet()).collect::<Vec<_>>(),
-    );
+    play(&mut stage, (0..50).map(|_| voice.packet()).collect::<Vec<_>>());
     stage.advance(ms(3000));
     let heard = stage.received(ALICE).len();
     assert_eq!(heard, 60, "ten packets of silence follow the sound");
@@ -217,45 +181,27 @@ fn a_mute_fades_to_silence_and_the_sound_goes_on_by_the_time_that_passed() {
     );
     stage.mute(false);
     // Its clock stood still for the three seconds that nothing was sent.
-    play(
-        &mut stage,
-        (0..50).map(|_| voice.packet()).collect::<Vec<_>>(),
-    );
+    play(&mut stage, (0..50).map(|_| voice.packet()).collect::<Vec<_>>());
     let received = stage.received(ALICE);
     contiguous(&received);
     assert_eq!(received.len(), 110);
     let (first, resumed) = (received[0], received[60]);
     let passed = (resumed.at - first.at).as_micros() as i64 * 48 / 1000;
     let stamped = i64::from(resumed.timestamp.wrapping_sub(first.timestamp));
-    assert!(
-        (stamped - passed).abs() <= 960,
-        "{stamped} ticks for {passed}"
-    );
+    assert!((stamped - passed).abs() <= 960, "{stamped} ticks for {passed}");
     for pair in received.windows(2) {
-        assert!(
-            pair[1]
-                .timestamp
-                .wrapping_sub(pair[0].timestamp)
-                .cast_signed()
-                > 0
-        );
+        assert!(pair[1].timestamp.wrapping_sub(pair[0].timestamp).cast_signed() > 0);
     }
 }
 
 #[test]
 fn encrypted_tracks_get_no_silence() {
     let mut stage = Stage::new();
-    let config = TrackConfig {
-        encrypted: true,
-        ..TrackConfig::audio(PUBLISHER, false)
-    };
+    let config = TrackConfig { encrypted: true, ..TrackConfig::audio(PUBLISHER, false) };
     stage.room.add_track(TRACK, config).expect("a new track");
     let mut voice = OpusStream::new();
     stage.subscribe(ALICE);
-    play(
-        &mut stage,
-        (0..50).map(|_| voice.packet()).collect::<Vec<_>>(),
-    );
+    play(&mut stage, (0..50).map(|_| voice.packet()).collect::<Vec<_>>());
     stage.mute(true);
     stage.advance(ms(1000));
     assert_eq!(stage.received(ALICE).len(), 50);
@@ -267,20 +213,11 @@ fn a_pause_by_one_subscriber_concerns_nobody_else() {
     let mut voice = OpusStream::new();
     stage.subscribe(ALICE);
     stage.subscribe(BOB);
-    play(
-        &mut stage,
-        (0..10).map(|_| voice.packet()).collect::<Vec<_>>(),
-    );
+    play(&mut stage, (0..10).map(|_| voice.packet()).collect::<Vec<_>>());
     stage.set(ALICE, true, 2, 0);
-    play(
-        &mut stage,
-        (0..50).map(|_| voice.packet()).collect::<Vec<_>>(),
-    );
+    play(&mut stage, (0..50).map(|_| voice.packet()).collect::<Vec<_>>());
     stage.set(ALICE, false, 2, 0);
-    play(
-        &mut stage,
-        (0..10).map(|_| voice.packet()).collect::<Vec<_>>(),
-    );
+    play(&mut stage, (0..10).map(|_| voice.packet()).collect::<Vec<_>>());
     assert_eq!(stage.received(BOB).len(), 70);
     let alice = stage.received(ALICE);
     contiguous(&alice);
@@ -294,21 +231,10 @@ fn a_restarted_source_goes_on_without_a_seam() {
     let mut stage = Stage::audio();
     let mut voice = OpusStream::new();
     stage.subscribe(ALICE);
-    play(
-        &mut stage,
-        (0..50).map(|_| voice.packet()).collect::<Vec<_>>(),
-    );
+    play(&mut stage, (0..50).map(|_| voice.packet()).collect::<Vec<_>>());
     stage.advance(ms(980));
-    voice = OpusStream {
-        ssrc: 6,
-        seq: 3,
-        timestamp: 77,
-        ..voice
-    };
-    play(
-        &mut stage,
-        (0..50).map(|_| voice.packet()).collect::<Vec<_>>(),
-    );
+    voice = OpusStream { ssrc: 6, seq: 3, timestamp: 77, ..voice };
+    play(&mut stage, (0..50).map(|_| voice.packet()).collect::<Vec<_>>());
     let alice = stage.received(ALICE);
     contiguous(&alice);
     assert_eq!(alice.len(), 100);
@@ -321,10 +247,7 @@ fn silence_of_the_encoder_is_not_a_restart() {
     let mut stage = Stage::audio();
     let mut voice = OpusStream::new();
     stage.subscribe(ALICE);
-    play(
-        &mut stage,
-        (0..10).map(|_| voice.packet()).collect::<Vec<_>>(),
-    );
+    play(&mut stage, (0..10).map(|_| voice.packet()).collect::<Vec<_>>());
     for _ in 0..10 {
         // Discontinuous transmission: a packet every 400 ms, sequence numbers without a gap.
         stage.advance(ms(380));
@@ -333,10 +256,7 @@ fn silence_of_the_encoder_is_not_a_restart() {
     }
     let alice = stage.received(ALICE);
     contiguous(&alice);
-    assert_eq!(
-        alice[19].timestamp.wrapping_sub(alice[9].timestamp),
-        10 * 20 * 960
-    );
+    assert_eq!(alice[19].timestamp.wrapping_sub(alice[9].timestamp), 10 * 20 * 960);
 }
 
 #[test]
@@ -345,12 +265,7 @@ fn telephone_codecs_go_to_everybody_who_takes_them() {
     stage.subscribe(ALICE);
     stage.subscribe_with(BOB, SubscriberCodecs::new(PLAIN));
     let mut voice = OpusStream::new();
-    let packets: Vec<Packet> = (0..10)
-        .map(|_| Packet {
-            codec: Codec::Pcmu,
-            ..voice.packet()
-        })
-        .collect();
+    let packets: Vec<Packet> = (0..10).map(|_| Packet { codec: Codec::Pcmu, ..voice.packet() }).collect();
     play(&mut stage, packets);
     assert_eq!(stage.received(ALICE).len(), 10);
     assert!(stage.received(BOB).is_empty());
@@ -360,30 +275,18 @@ fn telephone_codecs_go_to_everybody_who_takes_them() {
 fn tracks_of_one_publisher_are_stamped_on_one_line_whatever_their_delays() {
     let mut stage = Stage::audio();
     let camera = TrackId(2);
-    stage
-        .room
-        .add_track(camera, TrackConfig::video(PUBLISHER, Vec::new()))
-        .expect("a new track");
+    stage.room.add_track(camera, TrackConfig::video(PUBLISHER, Vec::new())).expect("a new track");
     stage.subscribe(ALICE);
-    stage
-        .room
-        .subscribe(stage.time(), camera, ALICE, SubscriberCodecs::ALL)
-        .expect("a new subscription");
+    stage.room.subscribe(stage.time(), camera, ALICE, SubscriberCodecs::ALL).expect("a new subscription");
     let clock = std::time::Duration::from_secs(1_000_000);
-    let mut voice = OpusStream {
-        timestamp: 0,
-        ..OpusStream::new()
-    };
+    let mut voice = OpusStream { timestamp: 0, ..OpusStream::new() };
     let mut picture = common::source::Vp8Layer::new(0);
     picture.clock = clock;
     // Sound arrives 10 ms after its capture, the picture 110 ms after.
     for step in 0..500_u64 {
         let captured = ms(step * 20);
         stage.advance_to(captured + ms(10));
-        let report = SenderReport {
-            sender_time: clock + ms(step / 50 * 1000),
-            rtp_time: (step / 50 * 48_000) as u32,
-        };
+        let report = SenderReport { sender_time: clock + ms(step / 50 * 1000), rtp_time: (step / 50 * 48_000) as u32 };
         let mut packet = voice.packet();
         packet.timestamp = (step * 960) as u32;
         packet.sender_report = Some(report);
@@ -395,23 +298,8 @@ fn tracks_of_one_publisher_are_stamped_on_one_line_whatever_their_delays() {
         }
     }
     // Where each of the last packets was captured, according to its wallclock.
-    let heard = stage
-        .sent
-        .iter()
-        .rev()
-        .find(|sent| sent.track == TRACK)
-        .expect("sound")
-        .clone();
-    let seen = stage
-        .sent
-        .iter()
-        .rev()
-        .find(|sent| sent.track == camera)
-        .expect("a picture")
-        .clone();
+    let heard = stage.sent.iter().rev().find(|sent| sent.track == TRACK).expect("sound").clone();
+    let seen = stage.sent.iter().rev().find(|sent| sent.track == camera).expect("a picture").clone();
     let apart = heard.wallclock - seen.wallclock;
-    assert!(
-        apart.abs_diff(ms(100)) <= ms(3),
-        "captured 100 ms apart, stamped {apart:?}"
-    );
+    assert!(apart.abs_diff(ms(100)) <= ms(3), "captured 100 ms apart, stamped {apart:?}");
 }

@@ -20,23 +20,13 @@ impl Cameras {
     /// Tracks 1 to `count`, in three layers of about 150, 500 and 1700 kbit/s.
     fn new(stage: &mut Stage, count: u64) -> Cameras {
         let tracks = (1..=count).map(TrackId).map(|track| {
-            stage
-                .room
-                .add_track(track, TrackConfig::video(PUBLISHER, layers(3)))
-                .expect("a new track");
-            let layers = [(0, 1, 625), (1, 2, 1042), (2, 6, 1181)].map(
-                |(layer, packets_per_frame, payload_len)| Vp8Layer {
-                    packets_per_frame,
-                    payload_len,
-                    ..Vp8Layer::new(layer)
-                },
-            );
+            stage.room.add_track(track, TrackConfig::video(PUBLISHER, layers(3))).expect("a new track");
+            let layers = [(0, 1, 625), (1, 2, 1042), (2, 6, 1181)].map(|(layer, packets_per_frame, payload_len)| {
+                Vp8Layer { packets_per_frame, payload_len, ..Vp8Layer::new(layer) }
+            });
             (track, layers.to_vec())
         });
-        Cameras {
-            tracks: tracks.collect(),
-            frames: 0,
-        }
+        Cameras { tracks: tracks.collect(), frames: 0 }
     }
 
     fn film(&mut self, stage: &mut Stage, time: Duration) {
@@ -69,29 +59,19 @@ impl Cameras {
 
 fn subscribe_all(stage: &mut Stage, cameras: &Cameras) {
     for (track, _) in &cameras.tracks {
-        stage
-            .room
-            .subscribe(stage.time(), *track, ALICE, SubscriberCodecs::ALL)
-            .expect("a new subscription");
+        stage.room.subscribe(stage.time(), *track, ALICE, SubscriberCodecs::ALL).expect("a new subscription");
     }
 }
 
 fn of_track(stage: &Stage, track: TrackId) -> Vec<&Sent> {
-    stage
-        .received(ALICE)
-        .into_iter()
-        .filter(|sent| sent.track == track)
-        .collect()
+    stage.received(ALICE).into_iter().filter(|sent| sent.track == track).collect()
 }
 
 /// The layers that each track ended up with in the last second, `None` where nothing came.
 fn shown(stage: &Stage, cameras: &Cameras) -> Vec<Option<u8>> {
     let since = stage.now - ms(1000);
     let tracks = cameras.tracks.iter().map(|(track, _)| {
-        let late: Vec<&Sent> = of_track(stage, *track)
-            .into_iter()
-            .filter(|sent| sent.at >= since)
-            .collect();
+        let late: Vec<&Sent> = of_track(stage, *track).into_iter().filter(|sent| sent.at >= since).collect();
         judge(&late).frames.last().map(|frame| frame.label.layer)
     });
     tracks.collect()
@@ -99,12 +79,7 @@ fn shown(stage: &Stage, cameras: &Cameras) -> Vec<Option<u8>> {
 
 fn bit_rate(stage: &Stage) -> usize {
     let since = stage.now - ms(1000);
-    stage
-        .received(ALICE)
-        .iter()
-        .filter(|sent| sent.at >= since)
-        .map(|sent| sent.payload.len() * 8)
-        .sum()
+    stage.received(ALICE).iter().filter(|sent| sent.at >= since).map(|sent| sent.payload.len() * 8).sum()
 }
 
 #[test]
@@ -124,23 +99,14 @@ fn layers_follow_the_bandwidth_down_and_up_without_a_seam() {
         stage.bandwidth(ALICE, Some(bandwidth));
         cameras.film(&mut stage, ms(3000));
         assert_eq!(shown(&stage, &cameras), expected, "at {bandwidth}");
-        assert!(
-            bit_rate(&stage) as u64 <= bandwidth,
-            "{} of {bandwidth}",
-            bit_rate(&stage)
-        );
+        assert!(bit_rate(&stage) as u64 <= bandwidth, "{} of {bandwidth}", bit_rate(&stage));
     }
     for (track, _) in &cameras.tracks {
         let verdict = judge(&of_track(&stage, *track));
         verdict.expect_flawless();
         verdict.expect_timeline(90);
     }
-    assert!(
-        !stage
-            .events
-            .iter()
-            .any(|(_, event)| matches!(event, Event::StreamState { .. }))
-    );
+    assert!(!stage.events.iter().any(|(_, event)| matches!(event, Event::StreamState { .. })));
 }
 
 #[test]
@@ -181,11 +147,7 @@ fn a_starved_subscriber_harms_nobody_else() {
     let verdict = judge(&stage.received(BOB));
     verdict.expect_flawless();
     assert_eq!(verdict.layers().last(), Some(&2));
-    assert_eq!(
-        shown(&stage, &cameras),
-        [Some(0)],
-        "the only video stays, in its lowest layer"
-    );
+    assert_eq!(shown(&stage, &cameras), [Some(0)], "the only video stays, in its lowest layer");
 }
 
 #[test]
@@ -193,16 +155,9 @@ fn a_shared_screen_comes_first_and_sound_before_everything() {
     let mut stage = Stage::new();
     let mut cameras = Cameras::new(&mut stage, 2);
     let screen = TrackId(3);
-    let config = TrackConfig {
-        priority: 255,
-        ..TrackConfig::video(PUBLISHER, layers(1))
-    };
+    let config = TrackConfig { priority: 255, ..TrackConfig::video(PUBLISHER, layers(1)) };
     stage.room.add_track(screen, config).expect("a new track");
-    let layer = Vp8Layer {
-        packets_per_frame: 6,
-        payload_len: 1181,
-        ..Vp8Layer::new(0)
-    };
+    let layer = Vp8Layer { packets_per_frame: 6, payload_len: 1181, ..Vp8Layer::new(0) };
     cameras.tracks.push((screen, vec![layer]));
     subscribe_all(&mut stage, &cameras);
     cameras.film(&mut stage, ms(2000));
@@ -214,14 +169,8 @@ fn a_shared_screen_comes_first_and_sound_before_everything() {
     assert_eq!(shown(&stage, &cameras), [Some(0), None, Some(0)]);
     // Sound is not paused however little there is.
     let sound = TrackId(4);
-    stage
-        .room
-        .add_track(sound, TrackConfig::audio(PUBLISHER, false))
-        .expect("a new track");
-    stage
-        .room
-        .subscribe(stage.time(), sound, ALICE, SubscriberCodecs::ALL)
-        .expect("a new subscription");
+    stage.room.add_track(sound, TrackConfig::audio(PUBLISHER, false)).expect("a new track");
+    stage.room.subscribe(stage.time(), sound, ALICE, SubscriberCodecs::ALL).expect("a new subscription");
     stage.bandwidth(ALICE, Some(1));
     let mut voice = OpusStream::new();
     for _ in 0..50 {
@@ -241,15 +190,10 @@ fn a_bandwidth_at_the_edge_does_not_flip_layers() {
     cameras.film(&mut stage, ms(2000));
     let before = stage.events.len();
     for round in 0..50 {
-        stage.bandwidth(
-            ALICE,
-            Some(if round % 2 == 0 { 1_690_000 } else { 1_760_000 }),
-        );
+        stage.bandwidth(ALICE, Some(if round % 2 == 0 { 1_690_000 } else { 1_760_000 }));
         cameras.film(&mut stage, ms(200));
     }
-    let changes = stage.events[before..]
-        .iter()
-        .filter(|(_, event)| matches!(event, Event::LayerChanged { .. }))
-        .count();
+    let changes =
+        stage.events[before..].iter().filter(|(_, event)| matches!(event, Event::LayerChanged { .. })).count();
     assert_eq!(changes, 0);
 }

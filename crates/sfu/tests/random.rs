@@ -120,8 +120,7 @@ impl Life {
             for packet in packets {
                 if self.dice.chance(self.network.loss) {
                     if self.dice.chance(self.network.repaired) {
-                        self.late
-                            .push((at + ms(1 + self.dice.below(150)), index, packet));
+                        self.late.push((at + ms(1 + self.dice.below(150)), index, packet));
                     }
                     continue;
                 }
@@ -132,9 +131,7 @@ impl Life {
             }
         }
         let now = self.stage.now;
-        let (due, later) = std::mem::take(&mut self.late)
-            .into_iter()
-            .partition(|(when, ..)| *when <= now);
+        let (due, later) = std::mem::take(&mut self.late).into_iter().partition(|(when, ..)| *when <= now);
         self.late = later;
         let due: Vec<(Duration, usize, Packet)> = due;
         for (_, index, packet) in due {
@@ -145,11 +142,7 @@ impl Life {
 
 #[test]
 fn without_loss_every_stream_is_flawless_whatever_is_asked_for() {
-    let network = Network {
-        loss: 0,
-        repaired: 0,
-        restarts: true,
-    };
+    let network = Network { loss: 0, repaired: 0, restarts: true };
     let mut shown = 0;
     for seed in 0..40 {
         let mut life = Life::new(seed, network);
@@ -161,19 +154,12 @@ fn without_loss_every_stream_is_flawless_whatever_is_asked_for() {
             shown += verdict.frames.len();
         }
     }
-    assert!(
-        shown > 50_000,
-        "{shown} frames in all: too few to prove anything"
-    );
+    assert!(shown > 50_000, "{shown} frames in all: too few to prove anything");
 }
 
 #[test]
 fn with_loss_that_is_repaired_no_sequence_number_stays_open_within_a_source() {
-    let network = Network {
-        loss: 8,
-        repaired: 100,
-        restarts: false,
-    };
+    let network = Network { loss: 8, repaired: 100, restarts: false };
     let mut frames = 0;
     for seed in 100..140 {
         let mut life = Life::new(seed, network);
@@ -192,14 +178,7 @@ fn with_loss_that_is_repaired_no_sequence_number_stays_open_within_a_source() {
 #[test]
 fn with_loss_that_is_not_repaired_gaps_are_no_larger_than_what_was_lost() {
     for seed in 200..230 {
-        let mut life = Life::new(
-            seed,
-            Network {
-                loss: 5,
-                repaired: 50,
-                restarts: true,
-            },
-        );
+        let mut life = Life::new(seed, Network { loss: 5, repaired: 50, restarts: true });
         life.run(1500);
         for peer in 0..PEERS {
             let received = life.stage.received(PeerId(peer));
@@ -209,11 +188,7 @@ fn with_loss_that_is_not_repaired_gaps_are_no_larger_than_what_was_lost() {
             }
             // Half of 5 % stays lost; padding and unlucky runs allow for twice that.
             let sent = received.len() as u64;
-            assert!(
-                verdict.missing <= 20 + sent * 6 / 100,
-                "seed {seed}: {} of {sent} missing",
-                verdict.missing
-            );
+            assert!(verdict.missing <= 20 + sent * 6 / 100, "seed {seed}: {} of {sent} missing", verdict.missing);
             expect_sources_start_with_key_frames(&received, seed);
         }
     }
@@ -222,32 +197,17 @@ fn with_loss_that_is_not_repaired_gaps_are_no_larger_than_what_was_lost() {
 #[test]
 fn picture_ids_are_contiguous_over_everything_that_is_not_lost() {
     for seed in 300..330 {
-        let mut life = Life::new(
-            seed,
-            Network {
-                loss: 4,
-                repaired: 60,
-                restarts: true,
-            },
-        );
+        let mut life = Life::new(seed, Network { loss: 4, repaired: 60, restarts: true });
         life.run(1500);
         for peer in 0..PEERS {
             let verdict = judge(&life.stage.received(PeerId(peer)));
             for pair in verdict.frames.windows(2) {
                 let [before, after] = pair else { continue };
-                let same = (before.label.layer, before.label.epoch)
-                    == (after.label.layer, after.label.epoch);
+                let same = (before.label.layer, before.label.epoch) == (after.label.layer, after.label.epoch);
                 let step = after.picture_id.wrapping_sub(before.picture_id) & 0x7fff;
-                let published = if same {
-                    after.label.frame.saturating_sub(before.label.frame)
-                } else {
-                    1
-                };
+                let published = if same { after.label.frame.saturating_sub(before.label.frame) } else { 1 };
                 assert!(step >= 1, "seed {seed}: {before:?} {after:?}");
-                assert!(
-                    u32::from(step) <= published.max(1),
-                    "seed {seed}: {before:?} {after:?}"
-                );
+                assert!(u32::from(step) <= published.max(1), "seed {seed}: {before:?} {after:?}");
             }
         }
     }
@@ -267,9 +227,7 @@ fn unexplained_gaps(stage: &Stage, peer: PeerId) -> Vec<u64> {
     let mut gaps = Vec::new();
     for pair in sorted.windows(2) {
         let [before, after] = pair else { continue };
-        let left = changes
-            .iter()
-            .any(|&at| before.at <= at && at <= settled(after.at));
+        let left = changes.iter().any(|&at| before.at <= at && at <= settled(after.at));
         if after.seq != before.seq + 1 && settled(after.at) < stage.now && !left {
             gaps.push(before.seq + 1);
         }
@@ -278,20 +236,14 @@ fn unexplained_gaps(stage: &Stage, peer: PeerId) -> Vec<u64> {
 }
 
 fn expect_sources_start_with_key_frames(received: &[&Sent], seed: u64) {
-    let mut sorted: Vec<&&Sent> = received
-        .iter()
-        .filter(|sent| !sent.payload.is_empty())
-        .collect();
+    let mut sorted: Vec<&&Sent> = received.iter().filter(|sent| !sent.payload.is_empty()).collect();
     sorted.sort_by_key(|sent| sent.seq);
     let mut before = None;
     for sent in sorted {
         let label = Label::read(&sent.payload[sent.vp8().len + 1..]);
         let source = (label.layer, label.epoch);
         if before.replace(source) != Some(source) {
-            assert!(
-                label.is_key() && label.index == 0,
-                "seed {seed}: {label:?} starts a source"
-            );
+            assert!(label.is_key() && label.index == 0, "seed {seed}: {label:?} starts a source");
         }
     }
 }
@@ -299,20 +251,9 @@ fn expect_sources_start_with_key_frames(received: &[&Sent], seed: u64) {
 #[test]
 fn lives_are_reproducible() {
     let run = || {
-        let mut life = Life::new(
-            1,
-            Network {
-                loss: 5,
-                repaired: 50,
-                restarts: true,
-            },
-        );
+        let mut life = Life::new(1, Network { loss: 5, repaired: 50, restarts: true });
         life.run(600);
-        life.stage
-            .sent
-            .iter()
-            .map(|sent| (sent.at, sent.subscriber, sent.seq, sent.timestamp))
-            .collect::<Vec<_>>()
+        life.stage.sent.iter().map(|sent| (sent.at, sent.subscriber, sent.seq, sent.timestamp)).collect::<Vec<_>>()
     };
     let first = run();
     assert!(!first.is_empty());

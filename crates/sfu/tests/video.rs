@@ -87,11 +87,7 @@ fn a_subscriber_gets_the_best_layer_unchanged_and_whole() {
     verdict.expect_timeline(2);
     assert_eq!(verdict.layers().last(), Some(&2));
     assert!(verdict.frames.len() >= 59);
-    assert!(
-        received
-            .iter()
-            .all(|sent| sent.nackable && sent.origin == Origin::Live)
-    );
+    assert!(received.iter().all(|sent| sent.nackable && sent.origin == Origin::Live));
     assert!(received[0].seq < 1 << 15);
     assert_eq!(stage.current_layer(ALICE), Some(2));
 }
@@ -104,11 +100,7 @@ fn a_late_joiner_starts_with_a_key_frame_and_then_climbs_to_its_layer() {
     stage.subscribe(ALICE);
     camera.film(&mut stage, ms(1000));
     let received = stage.received(ALICE);
-    assert!(
-        received[0].at <= ms(3100),
-        "the first packet came at {:?}",
-        received[0].at
-    );
+    assert!(received[0].at <= ms(3100), "the first packet came at {:?}", received[0].at);
     let verdict = judge(&received);
     verdict.expect_flawless();
     assert_eq!(verdict.layers().last(), Some(&2));
@@ -126,9 +118,7 @@ fn a_joiner_right_after_a_key_frame_is_served_from_the_history_at_once_and_is_no
     let received = stage.received(BOB);
     assert!(received.len() > 20, "{} packets", received.len());
     assert!(received.iter().all(|sent| sent.origin == Origin::Replayed));
-    let spread = received[received.len() - 1]
-        .timestamp
-        .wrapping_sub(received[0].timestamp);
+    let spread = received[received.len() - 1].timestamp.wrapping_sub(received[0].timestamp);
     assert!(spread < 9_000, "replayed frames spread over {spread} ticks");
     camera.film(&mut stage, ms(1000));
     assert_eq!(camera.keys.len(), requests, "no key frame was needed");
@@ -158,10 +148,7 @@ fn switching_layers_waits_for_a_key_frame_and_leaves_no_seam() {
 fn without_sender_reports_arrival_times_relate_the_layers() {
     let mut stage = Stage::simulcast();
     let mut camera = Camera::new(3);
-    camera
-        .layers
-        .iter_mut()
-        .for_each(|layer| layer.reports = false);
+    camera.layers.iter_mut().for_each(|layer| layer.reports = false);
     stage.subscribe(ALICE);
     for quality in [2, 0, 2, 1] {
         stage.set(ALICE, false, quality, 0);
@@ -183,11 +170,7 @@ fn a_layer_that_is_never_sent_is_not_waited_for() {
     verdict.expect_flawless();
     assert_eq!(verdict.layers(), [0]);
     assert!(verdict.frames.len() >= 89);
-    assert!(
-        camera.keys.iter().all(|&(_, layer)| layer == 0),
-        "{:?}",
-        camera.keys
-    );
+    assert!(camera.keys.iter().all(|&(_, layer)| layer == 0), "{:?}", camera.keys);
     // And when it comes after all, it is taken.
     camera.active = vec![true, true, true];
     camera.film(&mut stage, ms(1000));
@@ -205,12 +188,7 @@ fn a_layer_that_dies_is_left_within_a_second() {
     camera.active[2] = false;
     let died = stage.now;
     camera.film(&mut stage, ms(1000));
-    let next = stage
-        .received(ALICE)
-        .into_iter()
-        .find(|sent| sent.at >= died)
-        .expect("a packet after")
-        .at;
+    let next = stage.received(ALICE).into_iter().find(|sent| sent.at >= died).expect("a packet after").at;
     assert!(next - died <= ms(850), "dark for {:?}", next - died);
     assert_eq!(stage.current_layer(ALICE), Some(1));
     let verdict = judge(&stage.received(ALICE));
@@ -251,10 +229,7 @@ fn a_frame_rate_limit_drops_temporal_layers_without_a_trace() {
         let verdict = judge(&stage.received(ALICE));
         verdict.expect_flawless();
         let rate = (verdict.frames.len() - before) / 4;
-        assert!(
-            rate.abs_diff(expected) <= 1,
-            "{rate} frames per second where {fps} were asked for"
-        );
+        assert!(rate.abs_diff(expected) <= 1, "{rate} frames per second where {fps} were asked for");
     }
 }
 
@@ -295,8 +270,7 @@ fn the_place_of_a_lost_packet_of_a_dropped_frame_is_filled_with_nothing() {
         camera.frames += 1;
         stage.advance_to(at);
         let packets = camera.layers[0].frame(at);
-        let temporal =
-            greenroom_media::rtp::FrameInfo::parse(Codec::Vp8, &packets[0].payload).temporal;
+        let temporal = greenroom_media::rtp::FrameInfo::parse(Codec::Vp8, &packets[0].payload).temporal;
         let skip = lost.is_none() && temporal == Some(2);
         for packet in packets.iter().skip(usize::from(skip)) {
             stage.packet(TRACK, 0, packet);
@@ -310,12 +284,7 @@ fn the_place_of_a_lost_packet_of_a_dropped_frame_is_filled_with_nothing() {
     let verdict = judge(&stage.received(ALICE));
     assert_eq!((verdict.missing, verdict.fillers), (0, 1));
     verdict.expect_flawless();
-    let filler = stage
-        .received(ALICE)
-        .into_iter()
-        .find(|sent| sent.payload.is_empty())
-        .expect("a filler")
-        .clone();
+    let filler = stage.received(ALICE).into_iter().find(|sent| sent.payload.is_empty()).expect("a filler").clone();
     assert_eq!((filler.origin, filler.marker), (Origin::Made, false));
 }
 
@@ -428,11 +397,7 @@ fn sequence_numbers_that_start_over_on_the_same_stream_are_a_restart() {
     assert_eq!(stage.room.statistics().restarts, 2);
     let verdict = judge(&stage.received(ALICE));
     verdict.expect_flawless();
-    assert!(
-        verdict.frames.len() >= 160,
-        "{} frames",
-        verdict.frames.len()
-    );
+    assert!(verdict.frames.len() >= 160, "{} frames", verdict.frames.len());
 }
 
 #[test]
@@ -482,11 +447,7 @@ fn a_thousand_keyframe_requests_a_second_become_two() {
         stage.ask_keyframe(PeerId(round % 10));
         camera.film(&mut stage, ms(1));
     }
-    assert!(
-        (5..=7).contains(&camera.keys.len()),
-        "{} requests in 3 s",
-        camera.keys.len()
-    );
+    assert!((5..=7).contains(&camera.keys.len()), "{} requests in 3 s", camera.keys.len());
 }
 
 #[test]
@@ -504,10 +465,7 @@ fn two_hundred_joins_in_ten_seconds_cost_two_key_frames_a_second_and_start_withi
     camera.film(&mut stage, ms(1000));
     let of_top = camera.keys.iter().filter(|&&(_, layer)| layer == 2).count();
     assert!(of_top <= 20, "{of_top} key frames of the top layer");
-    let mut waits: Vec<Duration> = joined
-        .iter()
-        .map(|&(peer, at)| stage.received(peer)[0].at - at)
-        .collect();
+    let mut waits: Vec<Duration> = joined.iter().map(|&(peer, at)| stage.received(peer)[0].at - at).collect();
     waits.sort();
     assert!(waits[189] <= ms(500), "95 % start within {:?}", waits[189]);
     for (peer, _) in joined {
@@ -525,12 +483,7 @@ fn an_unanswered_request_is_repeated_less_and_less_often() {
     let joined = stage.now;
     let mut asked: Vec<u64> = Vec::new();
     for _ in 0..1500 {
-        asked.extend(
-            stage
-                .take_requests()
-                .iter()
-                .map(|_| (stage.now - joined).as_millis() as u64),
-        );
+        asked.extend(stage.take_requests().iter().map(|_| (stage.now - joined).as_millis() as u64));
         let at = stage.now + ms(10);
         stage.advance_to(at);
         for packet in camera.layers[0].frame(at) {
@@ -596,10 +549,7 @@ fn a_subscriber_without_the_codec_gets_nothing_and_asks_for_nothing() {
 #[test]
 fn narrow_picture_ids_stay_contiguous_in_their_width() {
     let mut stage = Stage::new();
-    stage
-        .room
-        .add_track(TRACK, TrackConfig::video(PUBLISHER, layers(1)))
-        .expect("a new track");
+    stage.room.add_track(TRACK, TrackConfig::video(PUBLISHER, layers(1))).expect("a new track");
     let mut camera = Camera::new(1);
     camera.layers[0].wide = false;
     stage.subscribe(ALICE);
@@ -622,41 +572,13 @@ fn the_first_packet_and_the_life_of_layers_are_told() {
     let mut stage = Stage::simulcast();
     let mut camera = Camera::new(3);
     camera.film(&mut stage, ms(500));
-    let told = |stage: &Stage, wanted: &Event| {
-        stage
-            .events
-            .iter()
-            .filter(|(_, event)| event == wanted)
-            .count()
-    };
-    assert_eq!(
-        told(
-            &stage,
-            &Event::FirstPacket {
-                track: TRACK,
-                codec: Codec::Vp8
-            }
-        ),
-        1
-    );
+    let told = |stage: &Stage, wanted: &Event| stage.events.iter().filter(|(_, event)| event == wanted).count();
+    assert_eq!(told(&stage, &Event::FirstPacket { track: TRACK, codec: Codec::Vp8 }), 1);
     for layer in 0..3 {
-        assert_eq!(
-            told(
-                &stage,
-                &Event::LayerLive {
-                    track: TRACK,
-                    layer,
-                    live: true
-                }
-            ),
-            1
-        );
+        assert_eq!(told(&stage, &Event::LayerLive { track: TRACK, layer, live: true }), 1);
     }
     let statistics = stage.room.layer_statistics(TRACK, 1).expect("a layer");
-    assert_eq!(
-        (statistics.live, statistics.packets, statistics.key_frames),
-        (true, 32, 1)
-    );
+    assert_eq!((statistics.live, statistics.packets, statistics.key_frames), (true, 32, 1));
     assert_eq!(stage.room.layer_index(TRACK, "h"), Some(1));
     assert_eq!(stage.room.layer_index(TRACK, "x"), None);
 }

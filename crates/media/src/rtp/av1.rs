@@ -34,11 +34,7 @@ impl Aggregation {
             first_obu: None,
         };
         if !aggregation.continues {
-            let element = if aggregation.count == 1 {
-                rest
-            } else {
-                skip_leb128(rest)?
-            };
+            let element = if aggregation.count == 1 { rest } else { skip_leb128(rest)? };
             aggregation.first_obu = element.first().map(|byte| (byte >> 3) & 0x0f);
         }
         Some(aggregation)
@@ -50,18 +46,9 @@ pub(super) fn frame_info(payload: &[u8]) -> FrameInfo {
     let Some(aggregation) = Aggregation::parse(payload) else {
         return FrameInfo::default();
     };
-    let opens = matches!(
-        aggregation.first_obu,
-        Some(SEQUENCE_HEADER | TEMPORAL_DELIMITER | FRAME_HEADER | FRAME)
-    );
-    let key_frame =
-        opens && (aggregation.sequence_start || aggregation.first_obu == Some(SEQUENCE_HEADER));
-    FrameInfo {
-        key_frame,
-        frame_start: opens,
-        layer_sync: key_frame,
-        ..FrameInfo::default()
-    }
+    let opens = matches!(aggregation.first_obu, Some(SEQUENCE_HEADER | TEMPORAL_DELIMITER | FRAME_HEADER | FRAME));
+    let key_frame = opens && (aggregation.sequence_start || aggregation.first_obu == Some(SEQUENCE_HEADER));
+    FrameInfo { key_frame, frame_start: opens, layer_sync: key_frame, ..FrameInfo::default() }
 }
 
 /// What follows an unsigned LEB128 number of at most 8 bytes.

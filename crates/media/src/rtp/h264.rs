@@ -28,11 +28,7 @@ impl Contents {
                 let Some((&header, rest)) = rest.split_first() else {
                     return contents;
                 };
-                let rest = if kind == 29 {
-                    rest.get(2..).unwrap_or_default()
-                } else {
-                    rest
-                };
+                let rest = if kind == 29 { rest.get(2..).unwrap_or_default() } else { rest };
                 contents.add(header & 0x1f, rest, header & 0x80 != 0);
             }
             kind => contents.add(kind, rest, true),
@@ -42,9 +38,7 @@ impl Contents {
 
     fn add_aggregate(&mut self, mut units: &[u8]) {
         while let Some((size, rest)) = units.split_at_checked(2) {
-            let size = size
-                .iter()
-                .fold(0, |size, &byte| size << 8 | usize::from(byte));
+            let size = size.iter().fold(0, |size, &byte| size << 8 | usize::from(byte));
             let Some((unit, rest)) = rest.split_at_checked(size) else {
                 return;
             };
@@ -94,9 +88,7 @@ pub(super) fn h265_frame_info(payload: &[u8]) -> FrameInfo {
         48 => {
             let mut units = rest;
             while let Some((size, rest)) = units.split_at_checked(2) {
-                let size = size
-                    .iter()
-                    .fold(0, |size, &byte| size << 8 | usize::from(byte));
+                let size = size.iter().fold(0, |size, &byte| size << 8 | usize::from(byte));
                 let Some((unit, rest)) = rest.split_at_checked(size) else {
                     break;
                 };

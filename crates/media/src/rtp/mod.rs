@@ -9,6 +9,9 @@ pub mod red;
 pub mod vp8;
 pub mod vp9;
 
+#[cfg(test)]
+mod tests;
+
 /// A codec as it travels in RTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Codec {
@@ -94,9 +97,7 @@ impl Codec {
 
     /// The codec of a MIME type, in any case.
     pub fn from_mime(mime: &str) -> Option<Codec> {
-        Codec::ALL
-            .into_iter()
-            .find(|codec| codec.mime().eq_ignore_ascii_case(mime))
+        Codec::ALL.into_iter().find(|codec| codec.mime().eq_ignore_ascii_case(mime))
     }
 }
 
@@ -127,9 +128,7 @@ impl FrameInfo {
             Codec::H264 => h264::frame_info(payload),
             Codec::H265 => h264::h265_frame_info(payload),
             Codec::Av1 => av1::frame_info(payload),
-            Codec::Opus | Codec::Red | Codec::Pcmu | Codec::Pcma | Codec::G722 => {
-                FrameInfo::default()
-            }
+            Codec::Opus | Codec::Red | Codec::Pcmu | Codec::Pcma | Codec::G722 => FrameInfo::default(),
         }
     }
 }

@@ -37,15 +37,7 @@ impl<'a> Red<'a> {
         let (headers, rest) = payload.split_at_checked(at)?;
         let (&last, rest) = rest.split_first()?;
         let (redundant, data) = rest.split_at_checked(redundant_len)?;
-        Some(Red {
-            headers,
-            redundant,
-            primary: Block {
-                payload_type: last & 0x7f,
-                timestamp_offset: 0,
-                data,
-            },
-        })
+        Some(Red { headers, redundant, primary: Block { payload_type: last & 0x7f, timestamp_offset: 0, data } })
     }
 
     /// The block that the packet's own timestamp is for.
@@ -80,8 +72,7 @@ impl<'a> Red<'a> {
 pub fn build(out: &mut Vec<u8>, payload_type: u8, primary: &[u8], redundant: &[Block<'_>]) {
     out.clear();
     let fits = |block: &&Block<'_>| {
-        (1..=MAX_BLOCK_LEN).contains(&block.data.len())
-            && (1..=MAX_TIMESTAMP_OFFSET).contains(&block.timestamp_offset)
+        (1..=MAX_BLOCK_LEN).contains(&block.data.len()) && (1..=MAX_TIMESTAMP_OFFSET).contains(&block.timestamp_offset)
     };
     for block in redundant.iter().filter(fits) {
         let word = u32::from(block.payload_type & 0x7f) << 24
@@ -111,9 +102,7 @@ struct History {
 
 impl<const DEPTH: usize> Default for Encoder<DEPTH> {
     fn default() -> Self {
-        Encoder {
-            history: std::array::from_fn(|_| History::default()),
-        }
+        Encoder { history: std::array::from_fn(|_| History::default()) }
     }
 }
 
@@ -121,17 +110,11 @@ impl<const DEPTH: usize> Encoder<DEPTH> {
     /// Writes the RED payload for `primary` to `out` (cleared first) and remembers `primary` for the next ones.
     pub fn encode(&mut self, out: &mut Vec<u8>, payload_type: u8, timestamp: u32, primary: &[u8]) {
         let blocks: [Block<'_>; DEPTH] = std::array::from_fn(|index| {
-            let (offset, data) = self.history.get(index).map_or((0, &[][..]), |block| {
-                (
-                    timestamp.wrapping_sub(block.timestamp),
-                    block.data.as_slice(),
-                )
-            });
-            Block {
-                payload_type,
-                timestamp_offset: offset,
-                data,
-            }
+            let (offset, data) = self
+                .history
+                .get(index)
+                .map_or((0, &[][..]), |block| (timestamp.wrapping_sub(block.timestamp), block.data.as_slice()));
+            Block { payload_type, timestamp_offset: offset, data }
         });
         build(out, payload_type, primary, &blocks);
         self.history.rotate_left(1.min(DEPTH));

@@ -77,15 +77,9 @@ impl Descriptor {
             if present & 0x80 != 0 {
                 let high = at.next()?;
                 descriptor.picture_id = Some(if high & 0x80 != 0 {
-                    PictureId {
-                        value: u16::from_be_bytes([high & 0x7f, at.next()?]),
-                        wide: true,
-                    }
+                    PictureId { value: u16::from_be_bytes([high & 0x7f, at.next()?]), wide: true }
                 } else {
-                    PictureId {
-                        value: u16::from(high),
-                        wide: false,
-                    }
+                    PictureId { value: u16::from(high), wide: false }
                 });
             }
             if present & 0x40 != 0 {
@@ -94,10 +88,7 @@ impl Descriptor {
             if present & 0x30 != 0 {
                 let byte = at.next()?;
                 if present & 0x20 != 0 {
-                    descriptor.temporal = Some(Temporal {
-                        id: byte >> 6,
-                        sync: byte & 0x20 != 0,
-                    });
+                    descriptor.temporal = Some(Temporal { id: byte >> 6, sync: byte & 0x20 != 0 });
                 }
                 if present & 0x10 != 0 {
                     descriptor.key_index = Some(byte & 0x1f);
@@ -156,10 +147,7 @@ pub(super) fn frame_info(payload: &[u8]) -> FrameInfo {
     };
     let frame_start = descriptor.frame_start();
     // The inverse "inter frame" bit of the VP8 frame header, which only the first packet carries.
-    let key_frame = frame_start
-        && payload
-            .get(descriptor.len)
-            .is_some_and(|byte| byte & 1 == 0);
+    let key_frame = frame_start && payload.get(descriptor.len).is_some_and(|byte| byte & 1 == 0);
     FrameInfo {
         key_frame,
         frame_start,

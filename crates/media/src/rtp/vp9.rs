@@ -49,11 +49,8 @@ impl Descriptor {
         };
         if first & 0x80 != 0 {
             let high = bytes.next()?;
-            descriptor.picture_id = Some(if high & 0x80 != 0 {
-                u16::from_be_bytes([high & 0x7f, bytes.next()?])
-            } else {
-                u16::from(high)
-            });
+            descriptor.picture_id =
+                Some(if high & 0x80 != 0 { u16::from_be_bytes([high & 0x7f, bytes.next()?]) } else { u16::from(high) });
         }
         if first & 0x20 != 0 {
             let byte = bytes.next()?;

@@ -33,63 +33,38 @@ pub struct Verdict {
 pub fn judge(received: &[&Sent]) -> Verdict {
     let mut packets = BTreeMap::new();
     for sent in received {
-        assert!(
-            packets.insert(sent.seq, *sent).is_none(),
-            "sequence number {} was used twice",
-            sent.seq
-        );
+        assert!(packets.insert(sent.seq, *sent).is_none(), "sequence number {} was used twice", sent.seq);
     }
     let (first, last) = match (packets.keys().next(), packets.keys().last()) {
         (Some(&first), Some(&last)) => (first, last),
         _ => {
-            return Verdict {
-                frames: Vec::new(),
-                missing: 0,
-                fillers: 0,
-            };
+            return Verdict { frames: Vec::new(), missing: 0, fillers: 0 };
         }
     };
-    let fillers = packets
-        .values()
-        .filter(|sent| sent.payload.is_empty())
-        .count();
+    let fillers = packets.values().filter(|sent| sent.payload.is_empty()).count();
     let mut frames: Vec<(Frame, BTreeSet<u8>)> = Vec::new();
     for sent in packets.values().filter(|sent| !sent.payload.is_empty()) {
         let descriptor = sent.vp8();
         let label = Label::read(&sent.payload[descriptor.len + 1..]);
         let ids = descriptor.ids();
         let temporal = descriptor.temporal.expect("a temporal layer").id;
-        assert_eq!(
-            sent.marker,
-            label.index + 1 == label.count,
-            "marker of {label:?}"
-        );
+        assert_eq!(sent.marker, label.index + 1 == label.count, "marker of {label:?}");
         let same = |frame: &Frame| {
-            (frame.label.layer, frame.label.epoch, frame.label.frame)
-                == (label.layer, label.epoch, label.frame)
+            (frame.label.layer, frame.label.epoch, frame.label.frame) == (label.layer, label.epoch, label.frame)
         };
-        match frames.last_mut().filter(|(frame, indices)| {
-            same(frame) && indices.last().is_none_or(|&index| index < label.index)
-        }) {
+        match frames
+            .last_mut()
+            .filter(|(frame, indices)| same(frame) && indices.last().is_none_or(|&index| index < label.index))
+        {
             Some((frame, indices)) => {
-                assert_eq!(
-                    frame.timestamp, sent.timestamp,
-                    "two timestamps in {label:?}"
-                );
-                assert_eq!(
-                    frame.picture_id, ids.picture_id,
-                    "two picture ids in {label:?}"
-                );
+                assert_eq!(frame.timestamp, sent.timestamp, "two timestamps in {label:?}");
+                assert_eq!(frame.picture_id, ids.picture_id, "two picture ids in {label:?}");
                 indices.insert(label.index);
             }
             None => {
                 if let Some((before, _)) = frames.last() {
                     let step = sent.timestamp.wrapping_sub(before.timestamp).cast_signed();
-                    assert!(
-                        step > 0,
-                        "timestamp steps by {step} from {:?} to {label:?}",
-                        before.label
-                    );
+                    assert!(step > 0, "timestamp steps by {step} from {:?} to {label:?}", before.label);
                 }
                 let frame = Frame {
                     label,
@@ -107,16 +82,9 @@ pub fn judge(received: &[&Sent]) -> Verdict {
     }
     let frames = frames
         .into_iter()
-        .map(|(frame, indices)| Frame {
-            complete: indices.len() == usize::from(frame.label.count),
-            ..frame
-        })
+        .map(|(frame, indices)| Frame { complete: indices.len() == usize::from(frame.label.count), ..frame })
         .collect();
-    Verdict {
-        frames,
-        missing: last - first + 1 - packets.len() as u64,
-        fillers,
-    }
+    Verdict { frames, missing: last - first + 1 - packets.len() as u64, fillers }
 }
 
 impl Verdict {
@@ -129,24 +97,11 @@ impl Verdict {
         for frame in &self.frames {
             let label = frame.label;
             if let Some(before) = before {
-                let switched =
-                    (before.label.layer, before.label.epoch) != (label.layer, label.epoch);
+                let switched = (before.label.layer, before.label.epoch) != (label.layer, label.epoch);
                 // A frame may be left half sent only where another source takes over.
-                assert!(
-                    before.complete || label.is_key(),
-                    "{:?} is cut short before {label:?}",
-                    before.label
-                );
-                assert!(
-                    !switched || label.is_key(),
-                    "{label:?} follows {:?} without a key frame",
-                    before.label
-                );
-                assert_eq!(
-                    frame.picture_id,
-                    (before.picture_id + 1) & 0x7fff,
-                    "picture id of {label:?}"
-                );
+                assert!(before.complete || label.is_key(), "{:?} is cut short before {label:?}", before.label);
+                assert!(!switched || label.is_key(), "{label:?} follows {:?} without a key frame", before.label);
+                assert_eq!(frame.picture_id, (before.picture_id + 1) & 0x7fff, "picture id of {label:?}");
                 let tl0 = before.tl0.wrapping_add(u8::from(frame.temporal == 0));
                 assert_eq!(frame.tl0, tl0, "TL0PICIDX of {label:?}");
                 let key_index = (before.key_index + u8::from(label.is_key())) & 0x1f;
@@ -155,10 +110,7 @@ impl Verdict {
             if label.is_key() {
                 decoded.clear();
             } else {
-                assert!(
-                    decoded.contains(&label.reference),
-                    "{label:?} lacks its reference"
-                );
+                assert!(decoded.contains(&label.reference), "{label:?} lacks its reference");
             }
             decoded.insert(label.frame);
             before = Some(frame);
@@ -174,11 +126,7 @@ impl Verdict {
             let captured = (frame.label.captured as i64 - first.label.captured as i64) * 9 / 100;
             let stamped = i64::from(frame.timestamp.wrapping_sub(first.timestamp));
             let error = stamped - captured;
-            assert!(
-                error.abs() <= tolerance,
-                "timestamp of {:?} is off by {error} ticks",
-                frame.label
-            );
+            assert!(error.abs() <= tolerance, "timestamp of {:?} is off by {error} ticks", frame.label);
         }
     }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use greenroom_media::rtp::vp8;
 use greenroom_sfu::{
-    Codec, Event, Forward, Layer, Origin, Packet, PeerId, Room, SubscriberCodecs,
-    SubscriptionSettings, TrackConfig, TrackId,
+    Codec, Event, Forward, Layer, Origin, Packet, PeerId, Room, SubscriberCodecs, SubscriptionSettings, TrackConfig,
+    TrackId,
 };
 
 pub const TRACK: TrackId = TrackId(1);
@@ -57,32 +57,20 @@ impl Stage {
     pub fn new() -> Stage {
         // The only clock read: an `Instant` cannot be made up. Everything after is virtual.
         let start = Instant::now();
-        Stage {
-            room: Room::new(start, 7),
-            start,
-            now: Duration::ZERO,
-            sent: Vec::new(),
-            events: Vec::new(),
-        }
+        Stage { room: Room::new(start, 7), start, now: Duration::ZERO, sent: Vec::new(), events: Vec::new() }
     }
 
     /// With one track of three VP8 layers.
     pub fn simulcast() -> Stage {
         let mut stage = Stage::new();
-        stage
-            .room
-            .add_track(TRACK, TrackConfig::video(PUBLISHER, layers(3)))
-            .expect("a new track");
+        stage.room.add_track(TRACK, TrackConfig::video(PUBLISHER, layers(3))).expect("a new track");
         stage
     }
 
     /// With one audio track whose speaker is detected.
     pub fn audio() -> Stage {
         let mut stage = Stage::new();
-        stage
-            .room
-            .add_track(TRACK, TrackConfig::audio(PUBLISHER, true))
-            .expect("a new track");
+        stage.room.add_track(TRACK, TrackConfig::audio(PUBLISHER, true)).expect("a new track");
         stage
     }
 
@@ -93,17 +81,10 @@ impl Stage {
     /// Lets time pass, firing timers when they are due.
     pub fn advance_to(&mut self, to: Duration) {
         let mut fired = 0;
-        while let Some(due) = self
-            .room
-            .poll_timeout()
-            .filter(|&due| due <= self.start + to)
-        {
+        while let Some(due) = self.room.poll_timeout().filter(|&due| due <= self.start + to) {
             self.now = self.now.max(due.saturating_duration_since(self.start));
             let (sent, at, start) = (&mut self.sent, self.now, self.start);
-            self.room
-                .handle_timeout(self.start + self.now, &mut |forward| {
-                    sent.push(record(at, start, &forward))
-                });
+            self.room.handle_timeout(self.start + self.now, &mut |forward| sent.push(record(at, start, &forward)));
             self.drain();
             fired += 1;
             assert!(fired < 10_000, "timers spin at {:?}", self.now);
@@ -117,10 +98,9 @@ impl Stage {
 
     pub fn packet(&mut self, track: TrackId, layer: usize, packet: &Packet) {
         let (sent, at, start) = (&mut self.sent, self.now, self.start);
-        self.room
-            .handle_packet(start + at, track, layer, packet, &mut |forward| {
-                sent.push(record(at, start, &forward));
-            });
+        self.room.handle_packet(start + at, track, layer, packet, &mut |forward| {
+            sent.push(record(at, start, &forward));
+        });
         self.drain();
     }
 
@@ -129,20 +109,13 @@ impl Stage {
     }
 
     pub fn subscribe_with(&mut self, subscriber: PeerId, codecs: SubscriberCodecs) {
-        self.room
-            .subscribe(self.time(), TRACK, subscriber, codecs)
-            .expect("a new subscription");
+        self.room.subscribe(self.time(), TRACK, subscriber, codecs).expect("a new subscription");
         self.drain();
     }
 
     pub fn set(&mut self, subscriber: PeerId, paused: bool, quality: u8, fps: u32) {
-        let settings = SubscriptionSettings {
-            paused,
-            quality,
-            fps,
-        };
-        self.room
-            .set_subscription(self.time(), TRACK, subscriber, settings);
+        let settings = SubscriptionSettings { paused, quality, fps };
+        self.room.set_subscription(self.time(), TRACK, subscriber, settings);
         self.drain();
     }
 
@@ -157,17 +130,13 @@ impl Stage {
     }
 
     pub fn ask_keyframe(&mut self, subscriber: PeerId) {
-        self.room
-            .handle_keyframe_request(self.time(), TRACK, subscriber);
+        self.room.handle_keyframe_request(self.time(), TRACK, subscriber);
         self.drain();
     }
 
     /// What a subscriber got of the track, in the order it was sent.
     pub fn received(&self, subscriber: PeerId) -> Vec<&Sent> {
-        self.sent
-            .iter()
-            .filter(|sent| sent.subscriber == subscriber)
-            .collect()
+        self.sent.iter().filter(|sent| sent.subscriber == subscriber).collect()
     }
 
     /// Takes the layers that key frames were requested of, since the last call.
@@ -185,17 +154,10 @@ impl Stage {
 
     /// The layer that a subscriber was last said to get.
     pub fn current_layer(&self, subscriber: PeerId) -> Option<usize> {
-        self.events
-            .iter()
-            .rev()
-            .find_map(|(_, event)| match event {
-                Event::LayerChanged {
-                    subscriber: who,
-                    layer,
-                    ..
-                } if *who == subscriber => Some(*layer),
-                _ => None,
-            })?
+        self.events.iter().rev().find_map(|(_, event)| match event {
+            Event::LayerChanged { subscriber: who, layer, .. } if *who == subscriber => Some(*layer),
+            _ => None,
+        })?
     }
 
     fn drain(&mut self) {
@@ -209,14 +171,7 @@ impl Stage {
 pub fn layers(count: usize) -> Vec<Layer> {
     let all = [("q", 0, 320, 180), ("h", 1, 640, 360), ("f", 2, 1280, 720)];
     let layers = all.into_iter().take(count);
-    layers
-        .map(|(rid, quality, width, height)| Layer {
-            rid: rid.into(),
-            quality,
-            width,
-            height,
-        })
-        .collect()
+    layers.map(|(rid, quality, width, height)| Layer { rid: rid.into(), quality, width, height }).collect()
 }
 
 pub fn ms(milliseconds: u64) -> Duration {
@@ -226,10 +181,7 @@ pub fn ms(milliseconds: u64) -> Duration {
 fn record(at: Duration, start: Instant, forward: &Forward<'_>) -> Sent {
     let mut payload = Vec::new();
     forward.copy_payload(&mut payload);
-    assert!(
-        forward.wallclock <= start + at,
-        "a capture time in the future"
-    );
+    assert!(forward.wallclock <= start + at, "a capture time in the future");
     Sent {
         at,
         subscriber: forward.subscriber,

@@ -32,8 +32,7 @@ impl Label {
     }
 
     pub fn read(bytes: &[u8]) -> Label {
-        let four =
-            |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let four = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         Label {
             layer: bytes[0],
             epoch: bytes[1],
@@ -137,9 +136,7 @@ impl Vp8Layer {
         self.last[temporal] = self.frame;
         let reference = if key { self.frame } else { parent };
         let count = self.packets_per_frame;
-        (0..count)
-            .map(|index| self.packet(at, index, count, reference, temporal as u8, sync))
-            .collect()
+        (0..count).map(|index| self.packet(at, index, count, reference, temporal as u8, sync)).collect()
     }
 
     /// A packet of padding only, as senders use for probing.
@@ -147,25 +144,14 @@ impl Vp8Layer {
         self.rtp(at, false, Arc::from([]))
     }
 
-    fn packet(
-        &mut self,
-        at: Duration,
-        index: u8,
-        count: u8,
-        reference: u32,
-        temporal: u8,
-        sync: bool,
-    ) -> Packet {
+    fn packet(&mut self, at: Duration, index: u8, count: u8, reference: u32, temporal: u8, sync: bool) -> Packet {
         let mut payload = vec![0x80 | if index == 0 { 0x10 } else { 0 }, 0xf0];
         if self.wide {
             payload.extend((0x8000 | self.picture_id).to_be_bytes());
         } else {
             payload.push(self.picture_id as u8);
         }
-        payload.extend([
-            self.tl0,
-            temporal << 6 | u8::from(sync) << 5 | self.key_index,
-        ]);
+        payload.extend([self.tl0, temporal << 6 | u8::from(sync) << 5 | self.key_index]);
         // The first byte of a VP8 frame: its lowest bit is set for inter frames.
         payload.push(u8::from(self.frame != reference));
         let label = Label {
@@ -184,16 +170,12 @@ impl Vp8Layer {
 
     fn rtp(&mut self, at: Duration, marker: bool, payload: Arc<[u8]>) -> Packet {
         self.seq += 1;
-        let timestamp = self
-            .timestamp_base
-            .wrapping_add((at.as_micros() as u64 * 9 / 100) as u32);
+        let timestamp = self.timestamp_base.wrapping_add((at.as_micros() as u64 * 9 / 100) as u32);
         // One report a second, as if sent with the second's first packet.
         let whole = Duration::from_secs(at.as_secs());
         let report = SenderReport {
             sender_time: self.clock + whole,
-            rtp_time: self
-                .timestamp_base
-                .wrapping_add((whole.as_secs() * 90_000) as u32),
+            rtp_time: self.timestamp_base.wrapping_add((whole.as_secs() * 90_000) as u32),
         };
         Packet {
             ssrc: self.ssrc,
@@ -220,13 +202,7 @@ pub struct OpusStream {
 
 impl OpusStream {
     pub fn new() -> OpusStream {
-        OpusStream {
-            ssrc: 5,
-            seq: 65_500,
-            timestamp: u32::MAX - 5_000,
-            level: 20,
-            count: 0,
-        }
+        OpusStream { ssrc: 5, seq: 65_500, timestamp: u32::MAX - 5_000, level: 20, count: 0 }
     }
 
     pub fn packet(&mut self) -> Packet {
@@ -250,24 +226,14 @@ impl OpusStream {
         let packet = self.packet();
         let number = self.count;
         let mut blocks = Vec::new();
-        let earlier: Vec<Vec<u8>> = (number.saturating_sub(2).max(1)..number)
-            .map(opus_payload)
-            .collect();
+        let earlier: Vec<Vec<u8>> = (number.saturating_sub(2).max(1)..number).map(opus_payload).collect();
         for (index, data) in earlier.iter().enumerate() {
             let timestamp_offset = 960 * (earlier.len() - index) as u32;
-            blocks.push(greenroom_media::rtp::red::Block {
-                payload_type: 111,
-                timestamp_offset,
-                data,
-            });
+            blocks.push(greenroom_media::rtp::red::Block { payload_type: 111, timestamp_offset, data });
         }
         let mut payload = Vec::new();
         greenroom_media::rtp::red::build(&mut payload, 111, &packet.payload, &blocks);
-        Packet {
-            codec: Codec::Red,
-            payload: Arc::from(payload),
-            ..packet
-        }
+        Packet { codec: Codec::Red, payload: Arc::from(payload), ..packet }
     }
 }
 
