@@ -91,8 +91,8 @@ class Dispatch:
                 self._launch_for(room_name, m.JobType.JT_PARTICIPANT, participant)
             case r.TrackAppeared(room_name, participant):
                 self._launch_for(room_name, m.JobType.JT_PUBLISHER, participant)
-            case r.AgentLeft(room_name, identity):
-                self._on_agent_left(room_name, identity)
+            case r.ParticipantGone(room_name, identity):
+                self._on_left(room_name, identity)
             case r.CreateDispatch(dispatch):
                 self._create(dispatch)
             case r.DeleteDispatch(room_name, dispatch_id):
@@ -352,15 +352,24 @@ class Dispatch:
                 entry.worker = None
                 self._timers.set(("orphan", job_id), self._now + _ORPHAN_CHECK)
 
-    def _on_agent_left(self, room: str, identity: str) -> None:
-        for entry in list(self._jobs.values()):
-            if entry.ended or entry.identity != identity or entry.job.room.name != room:
-                continue
-            if entry.worker is None:
-                self._bury(entry)
-            else:
-                self._terminate(entry)
-                self._end(entry, m.JobStatus.JS_FAILED, "agent left the room")
+    def _on_left(self, room: str, identity: str) -> None:
+        """Somebody left a room: an agent, whose job ends, or one whom a job was for."""
+        for record in list(self._dispatches.get(room, {}).values()):
+            for entry in list(record.jobs.values()):
+                if entry.ended:
+                    continue
+                if entry.assigned and entry.identity == identity:
+                    self._on_agent_left(entry)
+                elif not entry.assigned and entry.job.participant.identity == identity:
+                    del record.jobs[entry.job.id]
+                    self._forget(entry)
+
+    def _on_agent_left(self, entry: r.JobRecord) -> None:
+        if entry.worker is None:
+            self._bury(entry)
+        else:
+            self._terminate(entry)
+            self._end(entry, m.JobStatus.JS_FAILED, "agent left the room")
 
     def _bury(self, entry: r.JobRecord) -> None:
         """A job's worker died: offer the job again where that is wanted."""

@@ -9,7 +9,6 @@ from greenroom.wire import messages as m
 
 __all__ = [
     "AgentAnnounce",
-    "AgentLeft",
     "AssignJob",
     "CloseWorker",
     "CreateDispatch",
@@ -19,6 +18,7 @@ __all__ = [
     "DispatchRecord",
     "JobRecord",
     "ParticipantAppeared",
+    "ParticipantGone",
     "ReleaseAgent",
     "RoomGone",
     "RoomOpened",
@@ -88,7 +88,7 @@ class TrackAppeared:
 
 
 @dataclass(frozen=True, slots=True)
-class AgentLeft:
+class ParticipantGone:
     """A participant is no longer in a room."""
 
     room: str
@@ -123,7 +123,7 @@ DispatchInput: TypeAlias = (
     | RoomGone
     | ParticipantAppeared
     | TrackAppeared
-    | AgentLeft
+    | ParticipantGone
     | CreateDispatch
     | DeleteDispatch
     | Wake
@@ -232,6 +232,11 @@ class JobRecord:
         return self.job.state.status in (m.JobStatus.JS_SUCCESS, m.JobStatus.JS_FAILED)
 
     @property
+    def unseen(self) -> bool:
+        """Whether no worker has heard of it yet."""
+        return self.waiting and not self.tried
+
+    @property
     def waiting(self) -> bool:
         """Whether it still looks for a worker."""
         return not self.ended and not self.assigned and self.offered_to is None
@@ -239,7 +244,7 @@ class JobRecord:
 
 @dataclass(slots=True, eq=False)
 class DispatchRecord:
-    """A wish for an agent in a room."""
+    """A wish for agents in a room, and the jobs that came of it."""
 
     info: m.AgentDispatch
     jobs: dict[str, JobRecord] = field(default_factory=dict)
@@ -248,5 +253,5 @@ class DispatchRecord:
         """The dispatch with the state of its jobs."""
         message = m.AgentDispatch()
         message.CopyFrom(self.info)
-        message.state.jobs.extend(record.job for record in self.jobs.values())
+        message.state.jobs.extend(record.job for record in self.jobs.values() if not record.unseen)
         return message

@@ -63,7 +63,7 @@ class Dispatcher:
             return
         elif event.event in ("participant_left", "participant_connection_aborted"):
             if participant.disconnect_reason not in _COMES_BACK:
-                self.step(r.AgentLeft(room.name, participant.identity))
+                self.step(r.ParticipantGone(room.name, participant.identity))
         elif participant.kind in DEPENDENT_KINDS:
             return
         elif event.event == "participant_joined":
@@ -129,7 +129,7 @@ class Dispatcher:
         room = self._core.rooms.get(room_name)
         member = room.machine.member(identity) if room is not None else None
         if room is None or member is None:
-            self.step(r.AgentLeft(room_name, identity))
+            self.step(r.ParticipantGone(room_name, identity))
         elif not only_if_lost or member.link.connection is None:
             room.remove(identity)
 
