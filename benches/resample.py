@@ -3,10 +3,10 @@
     python benches/resample.py [--seconds 10] [--rounds 5] [--json FILE]
 
 A stream is pushed in 10 ms frames, as audio arrives, at equal qualities (quick, medium, high, very high). `speed` is
-seconds of mono audio per second of processor time, the best of the rounds; `delay` how much longer than the input's clock the
-last sample before the flush took, in ms; `snr` the worst over a sweep of sines from 20 Hz to 0.45 of the lower rate, in
-dB against the exact sine; `alias` the level that is left of a sine at 0.55 of the lower rate, in dB of its own. What
-is not installed has dashes.
+seconds of mono audio per second of processor time, the best of the rounds; `delay` how far the output was behind the
+input before the flush, in ms; `snr` the worst over a sweep of sines from 20 Hz to 0.45 of the lower rate, in dB against
+the exact sine (a drop of the gain counts as an error); `alias` the level that is left of a sine at 0.55 of the lower
+rate, in dB of its own. What is not installed has dashes.
 """
 
 from __future__ import annotations
