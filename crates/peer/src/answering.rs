@@ -207,6 +207,7 @@ impl Peer {
 
     fn describe(&mut self, offer: &Sdp, answer: SdpAnswer, mut set_aside: HashMap<Mid, String>) -> Description {
         let text = answer.to_sdp_string();
+        self.version += 1;
         let (sdp, sections) = match Sdp::parse(&text) {
             Ok(mut answer) => {
                 self.complete(offer, &mut answer);
@@ -227,7 +228,7 @@ impl Peer {
     }
 
     fn complete(&self, offer: &Sdp, answer: &mut Sdp) {
-        answer.export();
+        answer.export(self.version);
         let usual = Preference::default();
         for media in answer.streams_mut() {
             let Some(offered) = offer.find(media.mid) else {
@@ -257,7 +258,16 @@ impl Peer {
 
 impl Slot {
     pub(crate) fn new(kind: MediaKind, origin: Origin) -> Self {
-        Slot { kind, origin, key: None, rids: Vec::new(), inviting: false, announced: Vec::new(), recovers_opus: false }
+        Slot {
+            kind,
+            origin,
+            key: None,
+            rids: Vec::new(),
+            former: Vec::new(),
+            inviting: false,
+            announced: Vec::new(),
+            recovers_opus: false,
+        }
     }
 }
 

@@ -143,11 +143,15 @@ impl<'a> Sdp<'a> {
         }
     }
 
-    /// Completes a description of the library for the other side.
-    pub(crate) fn export(&mut self) {
+    /// Completes a description of the library for the other side. Every description of a session has a higher version than
+    /// the one before.
+    pub(crate) fn export(&mut self, version: u64) {
         for line in &mut self.session {
             if line.starts_with("a=msid-semantic:") {
                 *line = Cow::Borrowed("a=msid-semantic: WMS *");
+            } else if line.starts_with("o=") {
+                let session = line.split(' ').nth(1).unwrap_or("0");
+                *line = Cow::Owned(format!("o=- {session} {version} IN IP4 0.0.0.0"));
             }
         }
         for media in &mut self.media {

@@ -140,10 +140,12 @@ impl Peer {
         waiting.sort_unstable_by_key(|(_, track)| track.order);
         for (key, track) in waiting {
             let takes = |mid: &&Mid| {
-                self.slots
-                    .get(mid)
-                    .is_some_and(|slot| slot.kind == track.outgoing.kind && slot.rids == track.outgoing.rids)
-                    && self.section(**mid).is_some_and(|section| section.takes(&track.outgoing.codecs))
+                // Clients that offer nothing remember which track was on which section, and ignore one that comes back to it.
+                self.slots.get(mid).is_some_and(|slot| {
+                    slot.kind == track.outgoing.kind
+                        && slot.rids == track.outgoing.rids
+                        && !slot.former.contains(&track.outgoing.track_id)
+                }) && self.section(**mid).is_some_and(|section| section.takes(&track.outgoing.codecs))
             };
             match free.iter().find(takes).copied() {
                 Some(mid) => {
@@ -241,13 +243,14 @@ impl Peer {
         receiving: Vec<(Mid, MediaKind)>,
         ufrag: Option<String>,
     ) -> Description {
+        self.version += 1;
         let key_of = |mid: Mid| {
             let new = placed.iter().find(|(place, _)| *place == mid).map(|(_, key)| *key);
             new.or_else(|| self.key_of(mid))
         };
         let (sdp, sections) = match Sdp::parse(&text) {
             Ok(mut offer) => {
-                offer.export();
+                offer.export(self.version);
                 for media in offer.streams_mut() {
                     if let Some(track) = key_of(media.mid).and_then(|key| self.tracks.get(&key)) {
                         complete(media, &track.outgoing);
@@ -299,6 +302,9 @@ impl Peer {
             let slot = self.slots.entry(*mid).or_insert_with(|| Slot::new(track.outgoing.kind, Origin::OwnSending));
             slot.rids = track.outgoing.rids.clone();
             slot.key = Some(*key);
+            if !slot.former.contains(&track.outgoing.track_id) {
+                slot.former.push(track.outgoing.track_id.clone());
+            }
         }
         let owners: Vec<(Mid, u64)> = self.slots.iter().filter_map(|(mid, slot)| Some((*mid, slot.key?))).collect();
         for (mid, key) in owners {

@@ -39,6 +39,8 @@ pub struct Peer {
     pub(crate) changed: bool,
     pub(crate) preferences: HashMap<String, Preference>,
     pub(crate) channels: Channels,
+    /// How many descriptions of ours there have been.
+    pub(crate) version: u64,
     pub(crate) opens_channels: bool,
     /// Whether the bandwidth towards the other side is estimated here.
     pub(crate) estimates: bool,
@@ -85,6 +87,8 @@ pub(crate) struct Slot {
     pub(crate) origin: Origin,
     pub(crate) key: Option<u64>,
     pub(crate) rids: Vec<Rid>,
+    /// The ids of the tracks that our offers have put on it.
+    pub(crate) former: Vec<String>,
     /// Whether the other side offered to receive on it.
     pub(crate) inviting: bool,
     /// The SSRCs that the other side announced.
@@ -124,6 +128,7 @@ impl Peer {
             changed: false,
             preferences: HashMap::new(),
             channels: Channels::new(&config),
+            version: 0,
             opens_channels: config.data_channels,
             estimates: config.bandwidth_estimation.is_some(),
             sources: HashMap::new(),

@@ -80,6 +80,46 @@ fn a_section_is_reused_by_the_next_track_of_its_kind() {
 }
 
 #[test]
+fn a_track_that_comes_back_gets_another_section_than_before() {
+    let mut net = connected();
+    let mut mids = Vec::new();
+    for key in 0..2 {
+        net.server().attach(key, track(MediaKind::Audio, "PA_a", "TR_same"));
+        let negotiated = net.exchange(SERVER, OfferOptions::default()).expect("the track is new again");
+        mids.push(section_of(&negotiated.sections, key).mid);
+        net.stream(SERVER, &mut Source::new(key, Codec::Opus), 5);
+        assert_eq!(net.packets(CLIENT).len(), 5);
+        net.server().detach(key);
+        net.exchange(SERVER, OfferOptions::default()).expect("the track is gone");
+    }
+    assert_ne!(mids[0], mids[1]);
+    net.server().attach(9, track(MediaKind::Audio, "PA_b", "TR_other"));
+    let negotiated = net.exchange(SERVER, OfferOptions::default()).expect("another track");
+    assert_eq!(section_of(&negotiated.sections, 9).mid, mids[0], "another track may use it");
+    assert_eq!(negotiated.sections.len(), 2);
+}
+
+#[test]
+fn every_description_has_a_higher_version() {
+    let mut net = Network::new();
+    let version = |sdp: &str| -> (String, u64) {
+        let origin = sdp.lines().find_map(|line| line.strip_prefix("o=- ")).expect("an origin");
+        let mut words = origin.split(' ');
+        (
+            words.next().expect("a session").to_owned(),
+            words.next().and_then(|word| word.parse().ok()).expect("a version"),
+        )
+    };
+    let first = net.negotiate(slots(1, 1));
+    let second = net.negotiate(force());
+    for (earlier, later) in [(&first.offer, &second.offer), (&first.answer, &second.answer)] {
+        let (earlier, later) = (version(earlier), version(later));
+        assert_eq!(earlier.0, later.0, "the same session");
+        assert!(earlier.1 < later.1);
+    }
+}
+
+#[test]
 fn one_offer_is_outstanding_at_a_time() {
     let mut net = connected();
     let now = net.now;
