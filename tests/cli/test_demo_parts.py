@@ -79,7 +79,7 @@ def test_without_ffmpeg_pictures_are_written(tmp_path, monkeypatch):
     from PIL import Image
 
     monkeypatch.setattr(files.shutil, "which", lambda _: None)
-    film = files.Film(scene.WIDTH, scene.HEIGHT)
+    film = files.Film(scene.WIDTH, scene.HEIGHT, tmp_path)
     for number in range(61):
         film.add(number / 30, scene.paint(number)[..., :3])
     assert film.write(tmp_path, tmp_path / "none.wav", 30) == "3 pictures"
@@ -94,7 +94,7 @@ def test_film_and_sound_are_written(tmp_path):
     files.write_wav(tmp_path / "out.wav", samples, 48000)
     with wave.open(str(tmp_path / "out.wav")) as file:
         assert (file.getnchannels(), file.getframerate(), file.getnframes()) == (1, 48000, 48000)
-    film = files.Film(scene.WIDTH, scene.HEIGHT)
+    film = files.Film(scene.WIDTH, scene.HEIGHT, tmp_path)
     for number in range(0, 31, 2):
         film.add(number / 30, scene.paint(number)[..., :3])
     film.add(1.0, np.zeros((90, 160, 3), np.uint8))

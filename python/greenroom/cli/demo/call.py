@@ -58,11 +58,11 @@ async def run(settings: Settings) -> bool:
             Server(host=settings.host, port=settings.port, keys={"demo": secrets.token_urlsafe(32)})
         )
         notes.print(f"server   {server.url}")
-        call = Call(server, tasks)
+        call = Call(server, tasks, settings.folder)
         stack.push_async_callback(tasks.close)
         await call.begin(stack)
         lines = await call.record(settings.seconds)
-        written = await asyncio.to_thread(call.write, settings.folder)
+        written = await asyncio.to_thread(call.write)
         console.print(report.table(lines))
         notes.print(f"written  {settings.folder}/out.wav, {settings.folder}/{written}")
         faults = [f"{line.way}: {fault}" for line in lines for fault in line.faults]
@@ -88,13 +88,14 @@ async def _keep_open(server: Server, host: str) -> None:
 class Call:
     """The three participants and what happens between them."""
 
-    def __init__(self, server: Server, tasks: TaskSet) -> None:
+    def __init__(self, server: Server, tasks: TaskSet, folder: Path) -> None:
         self._server = server
         self._tasks = tasks
+        self._folder = folder
         voice, sample_rate = speech()
         self.speaker = Speaker(voice, sample_rate)
         self.mirror = Mirror()
-        self.recorder = Recorder()
+        self.recorder = Recorder(folder)
 
     async def begin(self, stack: AsyncExitStack) -> None:
         """Let all three join, publish and receive, and the speaker start."""
@@ -120,7 +121,8 @@ class Call:
                 live.update(f"calling  {left:.0f} s left, {self.recorder.eye.frames} pictures received", refresh=True)
                 await asyncio.sleep(min(0.5, left))
         lines = await self._judge(seconds)
-        self.recorder.ear.keep = self.mirror.ear.keep = False
+        for player in (self.mirror, self.recorder):
+            player.ear.keep = player.eye.keep = False
         return lines
 
     async def _judge(self, seconds: float) -> list[report.Line]:
@@ -133,10 +135,11 @@ class Call:
             await report.video_line("recorder sees mirror", self.recorder.eye, self.speaker, seconds),
         ]
 
-    def write(self, folder: Path) -> str:
+    def write(self) -> str:
         """Write the recording; returns the name of the film."""
-        write_wav(folder / "out.wav", self.recorder.ear.heard(), RATE)
-        return self.recorder.film.write(folder, folder / "out.wav", scene.FPS)
+        sound = self._folder / "out.wav"
+        write_wav(sound, self.recorder.ear.heard(), RATE)
+        return self.recorder.film.write(self._folder, sound, scene.FPS)
 
     async def _join(
         self, stack: AsyncExitStack, identity: str, wanted: str, take: Callable[[rtc.Track, str], Awaitable[None]]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +117,7 @@ class Ear:
 class Eye:
     """What was seen of one track."""
 
+    keep: bool = True
     track: rtc.Track | None = None
     codec: str = ""
     #: The transport's counters when the recording began.
@@ -160,7 +162,7 @@ class Eye:
         self.colour_errors.clear()
 
     def _judge(self, picture: NDArray[np.uint8], now: float) -> None:
-        number = scene.frame_number(picture)
+        number = scene.frame_number(picture) if self.keep else None
         if number is None:
             return
         self.arrived.set()
@@ -207,10 +209,10 @@ class Mirror:
 class Recorder:
     """Receives what the mirror publishes, and nothing else, and keeps it."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.ear = Ear()
         self.eye = Eye()
-        self.film = Film(scene.WIDTH, scene.HEIGHT)
+        self.film = Film(scene.WIDTH, scene.HEIGHT, folder)
 
     async def take(self, track: rtc.Track, codec: str) -> None:
         """Keep one track of the mirror until it ends."""

@@ -18,15 +18,19 @@ _BITS = 16
 _STRIP = 1 / 12
 _MASK = 0xFFF
 
+_ROWS, _COLUMNS = np.ogrid[-HEIGHT // 10 : HEIGHT // 10, -HEIGHT // 10 : HEIGHT // 10]
+_BALL = _ROWS**2 + _COLUMNS**2 < (HEIGHT // 10) ** 2
+
 
 def paint(number: int) -> Picture:
     """The picture of that number, RGBA, shape (HEIGHT, WIDTH, 4)."""
     picture = np.empty((HEIGHT, WIDTH, 4), np.uint8)
-    picture[:] = (*background(number), 255)
-    x = WIDTH / 2 + WIDTH * 0.36 * np.sin(number * 0.071)
-    y = HEIGHT / 2 + HEIGHT * 0.26 * np.sin(number * 0.113)
-    rows, columns = np.ogrid[:HEIGHT, :WIDTH]
-    picture[(rows - y) ** 2 + (columns - x) ** 2 < (HEIGHT / 10) ** 2] = (255, 250, 235, 255)
+    # Filling whole pixels at once is several times faster than filling their channels.
+    picture.view(np.uint32)[:] = np.array([*background(number), 255], np.uint8).view(np.uint32)
+    x = round(WIDTH / 2 + WIDTH * 0.36 * np.sin(number * 0.071))
+    y = round(HEIGHT / 2 + HEIGHT * 0.26 * np.sin(number * 0.113))
+    size = _BALL.shape[0] // 2
+    picture[y - size : y + size, x - size : x + size][_BALL] = (255, 250, 235, 255)
     strip = picture[-int(HEIGHT * _STRIP) :]
     for bit in range(_BITS):
         left, right = bit * WIDTH // _BITS, (bit + 1) * WIDTH // _BITS
