@@ -341,14 +341,15 @@ def test_a_long_interruption_of_media_counts_as_a_loss_and_a_short_one_does_not(
     assert only(server.wait(5), io.Reconnect)
 
 
-def test_media_that_the_server_closes_is_a_loss_unless_it_says_goodbye():
+@pytest.mark.parametrize("state", ["closed", "failed"])
+def test_media_that_ends_is_a_loss_unless_the_server_says_goodbye(state):
     server = Server()
     server.connect()
-    assert server.engine(PUBLISHER, PeerState(1, "closed", "")) == []
+    assert server.engine(PUBLISHER, PeerState(1, state, "")) == []
     assert only(server.wait(1.1), io.Reconnect)
     server = Server()
     server.connect()
-    server.engine(PUBLISHER, PeerState(1, "closed", ""))
+    server.engine(PUBLISHER, PeerState(1, state, ""))
     told = server.say(leave=m.LeaveRequest(reason=m.DisconnectReason.DUPLICATE_IDENTITY))
     assert [output.reason for output in only(told, io.Closed)] == [m.DisconnectReason.DUPLICATE_IDENTITY]
     assert not only(server.outputs, io.Reconnect)

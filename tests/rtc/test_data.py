@@ -71,11 +71,13 @@ async def test_packets_reach_only_whom_they_are_for(studio: Studio):
     assert got == {"bob": [b"for all"], "cid": [b"for cid", b"for all"]}
 
 
-async def test_a_lossy_packet_arrives_on_a_clean_line(studio: Studio):
+async def test_lossy_packets_arrive_on_a_clean_line(studio: Studio):
     ada, bob = await studio.pair()
     waiting = asyncio.ensure_future(bob.wait_for("data_received", timeout=20))
-    await asyncio.sleep(0)
-    await ada.local_participant.publish_data("quick", reliable=False)
+    while not waiting.done():
+        # One that is sent before the receiver's channel is open may be lost.
+        await ada.local_participant.publish_data("quick", reliable=False)
+        await asyncio.wait([waiting], timeout=0.05)
     packet = await waiting
     assert (packet.data, packet.kind) == (b"quick", rtc.DataPacketKind.KIND_LOSSY)
 

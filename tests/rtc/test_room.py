@@ -369,8 +369,8 @@ async def test_nothing_stays_behind(studio: Studio):
         await stream.aclose()
     mine = {each for each in asyncio.all_tasks() - before if "greenroom/rtc" in repr(each) or "runtime" in repr(each)}
     assert mine == set()
-    figures = bridge_for_loop().engine.statistics()
-    assert (figures["peers"], figures["sources"], figures["sinks"]) == (0, 0, 0)
+    figures = bridge_for_loop().engine.statistics
+    await until(lambda: not any(figures()[name] for name in ("peers", "sources", "sinks")))
 
 
 async def _subscribed(room: rtc.Room) -> rtc.RemoteTrackPublication:

@@ -42,7 +42,7 @@ __all__ = ["ClientSession", "Phase"]
 
 #: Seconds that a connection may be interrupted before it counts as failed.
 INTERRUPTION_LIMIT = 5.0
-#: Seconds in which the server says why it closed the media connection: its word comes by another way than the closing.
+#: Seconds in which the server may say why the media connection ended: its word comes by another way than the ending.
 FAREWELL_LIMIT = 1.0
 
 _Action = m.LeaveRequest.Action
@@ -296,10 +296,8 @@ class ClientSession:
         elif self.phase is Phase.CONNECTED:
             if state == "disconnected":
                 self._timers.set_default("interrupted", now + INTERRUPTION_LIMIT)
-            elif state == "closed":
-                self._timers.set("interrupted", now + FAREWELL_LIMIT)
             else:
-                yield from self._lost(now, "the media connection failed")
+                self._timers.set("interrupted", now + FAREWELL_LIMIT)
 
     @property
     def _primary(self) -> Target:

@@ -355,7 +355,10 @@ class Connection:
 
     def _tick(self) -> None:
         self._timer = None
-        self._apply(self.session.tick(self._loop.time()))
+        try:
+            self._apply(self.session.tick(self._loop.time()))
+        finally:
+            self._schedule()
 
     # -- reconnecting ----------------------------------------------------------------------------------------------
 

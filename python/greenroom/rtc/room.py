@@ -150,6 +150,7 @@ class Room(EventEmitter[EventTypes]):
         self._closing: asyncio.Task[None] | None = None
         self._closers: set[asyncio.Task[Any] | None] = set()
         self._last_room = m.Room()
+        self._end_reason = DisconnectReason.UNKNOWN_REASON
 
     # -- joining and leaving ---------------------------------------------------------------------------------------
 
@@ -231,10 +232,9 @@ class Room(EventEmitter[EventTypes]):
 
     async def wait_disconnected(self) -> DisconnectReason:
         """Return when the room has ended, with the reason."""
-        if self._state is ConnectionState.CONN_DISCONNECTED:
-            return DisconnectReason.UNKNOWN_REASON
-        reason: DisconnectReason = await self.wait_for("disconnected")
-        return reason
+        if self._state is not ConnectionState.CONN_DISCONNECTED:
+            await self.wait_for("disconnected")
+        return self._end_reason
 
     async def __aenter__(self) -> Self:
         return self
@@ -480,6 +480,7 @@ class Room(EventEmitter[EventTypes]):
         connection = self._require_connection()
         self._release()
         self._last_room = self._room_info
+        self._end_reason = reason
         connection.leave(reason)
         try:
             self._end_media()

@@ -128,7 +128,10 @@ class SignalSocket:
                 except ProtocolError as error:
                     log.warning("a signalling message was ignored: %s", error)
                     continue
-                self._on_message(message)
+                try:
+                    self._on_message(message)
+                except Exception:
+                    log.exception("handling the message %s failed", message.WhichOneof("message"))
         if not self._closed:
             self._on_closed(f"the server closed the signalling connection (code {self._socket.close_code})")
 
