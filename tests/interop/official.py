@@ -193,3 +193,10 @@ async def see(track, *, size=None):
 
 def close(seen, wanted, tolerance=14):
     return all(abs(a - b) <= tolerance for a, b in zip(seen, wanted, strict=True))
+
+
+async def until(condition, patience=PATIENCE):
+    """Wait until something holds that no event tells of."""
+    async with asyncio.timeout(patience):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)

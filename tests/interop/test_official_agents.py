@@ -12,7 +12,7 @@ from livekit import api, rtc
 
 from greenroom.server import Server, ServerOptions
 from tests.interop.conftest import KEYS
-from tests.interop.official import PATIENCE, hear, joined
+from tests.interop.official import PATIENCE, hear, joined, until
 
 KEY, SECRET = next(iter(KEYS.items()))
 SCRIPT = Path(__file__).with_name("official_agent.py")
@@ -27,9 +27,7 @@ async def worker(server):
         sys.executable, str(SCRIPT), "start", env={**os.environ, **settings}, stderr=asyncio.subprocess.DEVNULL
     )
     try:
-        async with asyncio.timeout(2 * PATIENCE):
-            while server._core.dispatcher.machine.worker_count == before:
-                await asyncio.sleep(0.05)
+        await until(lambda: server._core.dispatcher.machine.worker_count > before, 2 * PATIENCE)
         yield process
     finally:
         if process.returncode is None:

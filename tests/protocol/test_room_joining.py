@@ -294,3 +294,14 @@ def test_a_failed_engine_ends_the_room(stage):
     ada = stage.join("ada")
     stage.step(engine.EngineFailed(0, "panic"))
     assert ada.told("leave") and stage.room.state.ended
+
+
+def test_an_agent_alone_does_not_keep_a_room_open_but_one_unseen_does(make_stage):
+    stage = make_stage()
+    stage.join("bot", kind="agent")
+    stage.wait(301)
+    assert stage.room.state.ended
+    stage = make_stage()
+    stage.join("spy", grants={"hidden": True})
+    stage.wait(1000)
+    assert not stage.room.state.ended

@@ -109,6 +109,11 @@ class Member:
         return self.hidden or self.profile.kind in DEPENDENT_KINDS
 
     @property
+    def keeps_open(self) -> bool:
+        """Whether the room goes on for its sake."""
+        return self.profile.kind not in DEPENDENT_KINDS and not self.permission.recorder
+
+    @property
     def protocol(self) -> int:
         """The signalling protocol its client speaks."""
         return self.link.client.protocol

@@ -46,7 +46,8 @@ def _admit(room: RoomState, request: Join) -> None:
     member = _new_member(room, request)
     room.members[member.identity] = member
     room.by_connection[request.connection] = member
-    room.timers.cancel(("empty", ""))
+    if member.keeps_open:
+        room.timers.cancel(("empty", ""))
     room.timers.set(("join", member.sid), room.now + room.settings.join_timeout)
     room.tell(member, join=_join_response(room, member))
     member.state = m.ParticipantInfo.JOINED

@@ -56,6 +56,7 @@ def remove(
     room.emit(Announce(event, member.info(reason)))
     if not room.ended and not member.dependent:
         room.update_room()
+    if not room.ended and member.keeps_open:
         _watch_emptiness(room)
 
 
@@ -84,7 +85,7 @@ def _forget_subscriptions(room: RoomState, member: Member) -> None:
 
 
 def _watch_emptiness(room: RoomState) -> None:
-    if not any(not member.dependent for member in room.members.values()):
+    if not any(member.keeps_open for member in room.members.values()):
         room.timers.set(("empty", ""), room.now + room.info.departure_timeout)
 
 
