@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import json
 import shutil
@@ -81,18 +82,18 @@ class Chromium:
         shutil.rmtree(self.profile, ignore_errors=True)
 
     @asynccontextmanager
-    async def pages(self, script: Path) -> AsyncIterator[Callable[[], Awaitable[Page]]]:
-        """A maker of pages that run `script`; each has its own storage, and all are closed at the end."""
+    async def pages(self, script: Path) -> AsyncIterator[Callable[..., Awaitable[Page]]]:
+        """A maker of pages that run `script`, or are at another address; each has its own storage, all are closed."""
         async with aiohttp.ClientSession() as session, serve(script) as address:
             async with session.ws_connect(self.endpoint, max_msg_size=0) as socket:
                 connection = Connection(socket)
                 reader = asyncio.create_task(connection.read())
                 contexts: list[str] = []
 
-                async def page() -> Page:
+                async def page(other: str = "") -> Page:
                     context = (await connection.command("Target.createBrowserContext"))["browserContextId"]
                     contexts.append(context)
-                    return await connection.open(address, context)
+                    return await connection.open(other or address, context)
 
                 try:
                     yield page
@@ -206,6 +207,11 @@ class Page:
     async def call(self, function: str, *args: Any) -> Any:
         """Call one of the page's own functions (page.ts: `api`)."""
         return await self.evaluate(f"greenroom.{function}({', '.join(json.dumps(arg) for arg in args)})")
+
+    async def screenshot(self) -> bytes:
+        """The page as a PNG."""
+        reply = await self.connection.command("Page.captureScreenshot", self.session, format="png")
+        return base64.b64decode(reply["data"])
 
     async def until(self, function: str, *args: Any, accept: Callable[[Any], bool], within: float = 20) -> Any:
         """Call the function until its value is accepted, and return that.

@@ -36,7 +36,7 @@ def chromium() -> Iterator[Chromium]:
 
 
 @pytest_asyncio.fixture
-async def new_page(chromium: Chromium, page_script: Path) -> AsyncIterator[Callable[[], Awaitable[Page]]]:
+async def new_page(chromium: Chromium, page_script: Path) -> AsyncIterator[Callable[..., Awaitable[Page]]]:
     """A maker of pages."""
     async with chromium.pages(page_script) as page:
         yield page
