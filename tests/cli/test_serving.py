@@ -156,3 +156,17 @@ def test_the_demo_makes_a_call_and_finds_it_right(tmp_path: Path):
     with wave.open(str(tmp_path / "out/out.wav")) as file:
         assert file.getnframes() / file.getframerate() > 3
     assert list((tmp_path / "out").glob("out*.mp4")) or list((tmp_path / "out").glob("out*.png"))
+
+
+@pytest.mark.timeout(180)
+async def test_a_kept_demo_can_be_joined_and_ends_well_when_interrupted(tmp_path: Path):
+    with running("demo", "--seconds", "3", "--keep", "--folder", str(tmp_path)) as process:
+        url = line_with(process, "  url ").split()[-1]
+        token = line_with(process, "  token ").split()[-1]
+        async with rtc.Room() as room:
+            await room.connect(url, token)
+            assert {"speaker", "mirror", "recorder"} <= room.remote_participants.keys()
+            track = await room.wait_for("track_subscribed", timeout=20)
+            assert track
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0

@@ -11,7 +11,7 @@ from greenroom.cli.playground import playground
 from greenroom.errors import ConfigError
 from greenroom.server import Server, ServerOptions
 
-__all__ = ["develop", "serve"]
+__all__ = ["develop", "interrupted", "serve"]
 
 log = logging.getLogger("greenroom.cli")
 
@@ -27,7 +27,7 @@ async def develop(host: str, port: int, room: str, identity: str) -> None:
             notes.print(f"join {room!r} as {identity!r} with\n  {token}\n", soft_wrap=True)
             if page:
                 notes.print(f"or in a browser at\n  {page.link(server.url, token)}\n", soft_wrap=True)
-            await _interrupted()
+            await interrupted()
 
 
 async def serve(options: ServerOptions) -> None:
@@ -40,10 +40,10 @@ async def serve(options: ServerOptions) -> None:
         raise ConfigError('the configuration needs API keys: a table [keys] with lines like name = "secret"')
     async with Server(options) as server:
         log.info("listening at %s", server.url)
-        await _interrupted()
+        await interrupted()
 
 
-async def _interrupted() -> None:
+async def interrupted() -> None:
     """Wait for SIGINT or SIGTERM."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

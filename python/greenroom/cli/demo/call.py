@@ -19,6 +19,7 @@ from greenroom.cli.demo.players import RATE, Mirror, Recorder, Speaker
 from greenroom.cli.demo.speech import Echo, speech
 from greenroom.cli.output import console, notes
 from greenroom.cli.playground import playground
+from greenroom.cli.serving import interrupted
 from greenroom.errors import ConnectTimeoutError
 from greenroom.runtime.tasks import TaskSet
 from greenroom.server import Server
@@ -82,7 +83,7 @@ async def _keep_open(server: Server, host: str) -> None:
     async with playground(host) as page:
         if page:
             notes.print(f"or in a browser:\n  {page.link(server.url, token)}", soft_wrap=True)
-        await asyncio.Event().wait()
+        await interrupted()
 
 
 class Call:
