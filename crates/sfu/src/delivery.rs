@@ -9,7 +9,7 @@ use crate::clock::scale;
 use crate::layer::{Arrival, Layer};
 use crate::recent::Recent;
 use crate::subscription::Subscription;
-use crate::track::{Context, Track, send};
+use crate::track::{Context, Envelope, Track};
 use crate::types::{Event, Forward, MAX_LAYERS, Origin};
 use crate::window::Order;
 
@@ -54,6 +54,7 @@ impl Track {
         };
         layer.keep(ctx.now, arrival);
         let starts = arrival.starts && !arrival.late;
+        let envelope = Envelope::new(ctx, self.id, &self.empty, arrival);
         let mut needs_key = false;
         for subscription in &mut self.subscriptions {
             if !subscription.flowing || !subscription.codecs.accepts(arrival.codec) {
@@ -62,7 +63,7 @@ impl Track {
             let subscriber = subscription.subscriber;
             if subscription.follows(arrival) {
                 if let Some(stamp) = subscription.accept(ctx.now, arrival) {
-                    send(ctx, self.id, subscriber, arrival, &stamp, &self.empty, out);
+                    envelope.send(ctx, subscriber, &stamp, out);
                 }
                 continue;
             }
@@ -73,14 +74,14 @@ impl Track {
                 subscription.begin(ctx.now, arrival);
                 ctx.events.push_back(Event::LayerChanged { subscriber, track: self.id, layer: Some(arrival.layer) });
                 if let Some(stamp) = subscription.accept(ctx.now, arrival) {
-                    send(ctx, self.id, subscriber, arrival, &stamp, &self.empty, out);
+                    envelope.send(ctx, subscriber, &stamp, out);
                 }
             } else if subscription.target == Some(arrival.layer) {
                 let empty = &self.empty;
                 let replayed =
                     replay(ctx, layer, arrival.layer, subscription, Some(arrival.seq), |ctx, subscription, arrival| {
                         if let Some(stamp) = subscription.accept(ctx.now, arrival) {
-                            send(ctx, self.id, subscriber, arrival, &stamp, empty, out);
+                            Envelope::new(ctx, self.id, empty, arrival).send(ctx, subscriber, &stamp, out);
                         }
                     });
                 if replayed {
@@ -116,7 +117,7 @@ impl Track {
             let empty = &self.empty;
             let replayed = replay(ctx, layer, index, subscription, None, |ctx, subscription, arrival| {
                 if let Some(stamp) = subscription.accept(ctx.now, arrival) {
-                    send(ctx, self.id, subscriber, arrival, &stamp, empty, out);
+                    Envelope::new(ctx, self.id, empty, arrival).send(ctx, subscriber, &stamp, out);
                 }
             });
             if replayed {
@@ -157,6 +158,7 @@ impl Track {
         arrival: &Arrival<'_>,
         out: &mut impl FnMut(Forward<'_>),
     ) {
+        let envelope = Envelope::new(ctx, self.id, &self.empty, arrival);
         for subscription in &mut self.subscriptions {
             if !subscription.flowing || !audience.includes(subscription) || !subscription.codecs.accepts(arrival.codec)
             {
@@ -174,7 +176,7 @@ impl Track {
                 subscription.begin(ctx.now, arrival);
             }
             if let Some(stamp) = subscription.accept(ctx.now, arrival) {
-                send(ctx, self.id, subscriber, arrival, &stamp, &self.empty, out);
+                envelope.send(ctx, subscriber, &stamp, out);
             }
         }
     }

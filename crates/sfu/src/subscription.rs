@@ -26,7 +26,6 @@ const SILENCE_TICKS: u64 = 960;
 pub(crate) struct Stamp {
     pub(crate) seq: u64,
     pub(crate) timestamp: u32,
-    pub(crate) capture: Micros,
     pub(crate) vp8: Option<vp8::Ids>,
     /// Send an empty payload in its place.
     pub(crate) filler: bool,
@@ -184,8 +183,8 @@ impl Subscription {
         Some(stamp)
     }
 
-    /// The numbers for one packet of silence.
-    pub(crate) fn accept_silence(&mut self, now: Micros) -> Option<Stamp> {
+    /// The numbers and the capture time for one packet of silence.
+    pub(crate) fn accept_silence(&mut self, now: Micros) -> Option<(Stamp, Micros)> {
         let last = self.last.as_mut().filter(|_| self.silence > 0)?;
         self.silence -= 1;
         last.ticks = last.ticks.wrapping_add(SILENCE_TICKS);
@@ -194,7 +193,7 @@ impl Subscription {
         last.origin = None;
         let seq = self.next_seq;
         self.next_seq += 1;
-        Some(Stamp { seq, timestamp: low32(last.ticks), capture: last.capture, vp8: None, filler: false })
+        Some((Stamp { seq, timestamp: low32(last.ticks), vp8: None, filler: false }, last.capture))
     }
 
     fn accept_late(&mut self, now: Micros, arrival: &Arrival<'_>) -> Option<Stamp> {
@@ -236,7 +235,6 @@ impl Subscription {
         Stamp {
             seq: offsets.seq(arrival.seq),
             timestamp: low32(arrival.ticks.wrapping_sub(self.tick_offset)),
-            capture: arrival.capture,
             vp8: arrival.info.vp8.map(|descriptor| offsets.ids(descriptor.ids())),
             filler: false,
         }

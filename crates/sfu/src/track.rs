@@ -277,7 +277,7 @@ impl Track {
         let silence = Arc::clone(&self.silence);
         let mut more = false;
         for subscription in &mut self.subscriptions {
-            let Some(stamp) = subscription.accept_silence(ctx.now) else {
+            let Some((stamp, capture)) = subscription.accept_silence(ctx.now) else {
                 continue;
             };
             more |= subscription.silence > 0;
@@ -293,7 +293,7 @@ impl Track {
                 vp8: None,
                 nackable: false,
                 audio_level: Some(127),
-                wallclock: instant(ctx.origin, stamp.capture),
+                wallclock: instant(ctx.origin, capture),
                 origin: Origin::Made,
             });
         }
@@ -480,31 +480,50 @@ impl Track {
     }
 }
 
-/// Gives one packet out.
-pub(crate) fn send(
-    ctx: &mut Context<'_>,
+/// What the packets that go out for one arrival have in common.
+pub(crate) struct Envelope<'a> {
     track: TrackId,
-    subscriber: PeerId,
-    arrival: &Arrival<'_>,
-    stamp: &Stamp,
-    empty: &Arc<[u8]>,
-    out: &mut impl FnMut(Forward<'_>),
-) {
-    ctx.statistics.packets_out += 1;
-    out(Forward {
-        subscriber,
-        track,
-        seq: stamp.seq,
-        timestamp: stamp.timestamp,
-        marker: arrival.marker && !stamp.filler,
-        codec: arrival.codec,
-        payload: if stamp.filler { empty } else { arrival.payload },
-        vp8: stamp.vp8,
-        nackable: arrival.codec.kind() == Kind::Video,
-        audio_level: arrival.audio_level,
-        wallclock: instant(ctx.origin, stamp.capture),
-        origin: if stamp.filler { Origin::Made } else { arrival.origin },
-    });
+    arrival: &'a Arrival<'a>,
+    empty: &'a Arc<[u8]>,
+    wallclock: Instant,
+}
+
+impl<'a> Envelope<'a> {
+    pub(crate) fn new(
+        ctx: &Context<'_>,
+        track: TrackId,
+        empty: &'a Arc<[u8]>,
+        arrival: &'a Arrival<'a>,
+    ) -> Envelope<'a> {
+        Envelope { track, arrival, empty, wallclock: instant(ctx.origin, arrival.capture) }
+    }
+
+    /// Gives one packet out.
+    #[inline]
+    pub(crate) fn send(
+        &self,
+        ctx: &mut Context<'_>,
+        subscriber: PeerId,
+        stamp: &Stamp,
+        out: &mut impl FnMut(Forward<'_>),
+    ) {
+        ctx.statistics.packets_out += 1;
+        let arrival = self.arrival;
+        out(Forward {
+            subscriber,
+            track: self.track,
+            seq: stamp.seq,
+            timestamp: stamp.timestamp,
+            marker: arrival.marker && !stamp.filler,
+            codec: arrival.codec,
+            payload: if stamp.filler { self.empty } else { arrival.payload },
+            vp8: stamp.vp8,
+            nackable: arrival.codec.kind() == Kind::Video,
+            audio_level: arrival.audio_level,
+            wallclock: self.wallclock,
+            origin: if stamp.filler { Origin::Made } else { arrival.origin },
+        });
+    }
 }
 
 /// The next multiple of `interval` after `now`.
