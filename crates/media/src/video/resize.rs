@@ -113,17 +113,27 @@ fn channels(format: VideoFormat, plane: usize) -> usize {
 }
 
 fn nearest(row: &[u8], columns: &[usize], unit: usize, out: &mut [u8]) {
-    for (pixel, &column) in out.chunks_exact_mut(unit).zip(columns) {
-        pixel.copy_from_slice(&row[column * unit..(column + 1) * unit]);
+    match unit {
+        1 => pick::<1>(row, columns, out),
+        2 => pick::<2>(row, columns, out),
+        3 => pick::<3>(row, columns, out),
+        _ => pick::<4>(row, columns, out),
     }
 }
 
+fn pick<const UNIT: usize>(row: &[u8], columns: &[usize], out: &mut [u8]) {
+    let ((row, _), (out, _)) = (row.as_chunks::<UNIT>(), out.as_chunks_mut::<UNIT>());
+    out.iter_mut().zip(columns).for_each(|(pixel, &column)| *pixel = row[column]);
+}
+
 fn scale_row(columns: &Taps, row: &[f32], channels: usize, deep: bool, out: &mut [u8]) {
-    let byte = |sum: f32| (sum + 0.5) as u8;
+    // Adding 2^23 leaves the rounded sum in the low bits, which vectorises where a saturating cast does not.
+    let rounded = |sum: f32| (sum + 8_388_608.0).to_bits();
+    let byte = |sum| rounded(sum) as u8;
     match channels {
         1 if deep => {
             let (out, _) = out.as_chunks_mut::<2>();
-            let code = |sum: f32| ((sum + 0.5) as u16).min(1023).to_le_bytes();
+            let code = |sum| (rounded(sum) as u16).to_le_bytes();
             sum_columns::<1, _>(columns, row, out, code);
         }
         1 => sum_columns::<1, _>(columns, row, out, byte),
@@ -134,18 +144,23 @@ fn scale_row(columns: &Taps, row: &[f32], channels: usize, deep: bool, out: &mut
 }
 
 fn sum_columns<const CHANNELS: usize, T>(columns: &Taps, row: &[f32], out: &mut [T], quantise: impl Fn(f32) -> T) {
-    let (pixels, _) = row.as_chunks::<CHANNELS>();
-    for (x, out) in out.chunks_exact_mut(CHANNELS).enumerate() {
-        let (first, weights) = columns.at(x);
-        let mut sums = [0.0; CHANNELS];
-        for (pixel, weight) in pixels[first..].iter().zip(weights) {
-            for (sum, sample) in sums.iter_mut().zip(pixel) {
-                *sum += sample * weight;
+    let ((pixels, _), taps) = (row.as_chunks::<CHANNELS>(), columns.weights.chunks_exact(columns.count));
+    for ((out, &first), weights) in out.chunks_exact_mut(CHANNELS).zip(&columns.first).zip(taps) {
+        let pixels = &pixels[first..first + weights.len()];
+        let sums: [f32; CHANNELS] = match (pixels, weights) {
+            // Enlarging by `Bilinear`, the most frequent case.
+            ([a, b], [weight_a, weight_b]) => {
+                std::array::from_fn(|channel| a[channel] * weight_a + b[channel] * weight_b)
             }
-        }
-        for (out, sum) in out.iter_mut().zip(sums) {
-            *out = quantise(sum);
-        }
+            _ => {
+                let mut sums = [0.0; CHANNELS];
+                for (pixel, weight) in pixels.iter().zip(weights) {
+                    sums.iter_mut().zip(pixel).for_each(|(sum, sample)| *sum += sample * weight);
+                }
+                sums
+            }
+        };
+        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = quantise(sum));
     }
 }
 

@@ -19,25 +19,13 @@ fn deep(row: &[u8], index: usize) -> u16 {
     u16::from_le_bytes([row[2 * index], row[2 * index + 1]]).min(1023)
 }
 
-struct Chroma {
-    r: i16,
-    g: i16,
-    b: i16,
-}
-
-#[inline(always)]
-fn chroma(weights: &YuvToRgb, u: i16, v: i16) -> Chroma {
-    Chroma {
-        r: scale(v, weights.rv),
-        g: scale(u, weights.gu).wrapping_add(scale(v, weights.gv)),
-        b: scale(u, weights.bu),
-    }
-}
-
 #[inline(always)]
 fn channel(luma: i16, chroma: i16) -> u8 {
     (luma.saturating_add(chroma) >> 6).clamp(0, 255) as u8
 }
+
+/// Pixels per block of `yuv_to_rgb`: a few vectors' worth of every intermediate row.
+const BLOCK: usize = 32;
 
 pub(super) fn yuv_to_rgb<const CHROMA: u8, const ORDER: u8>(
     weights: &YuvToRgb,
@@ -45,25 +33,91 @@ pub(super) fn yuv_to_rgb<const CHROMA: u8, const ORDER: u8>(
     target: &mut [u8],
     start: usize,
 ) {
-    let order = const { order_of(ORDER) };
     let size = const { order_of(ORDER) }.size();
+    for (index, pixels) in target[start * size..].chunks_mut(BLOCK * size).enumerate() {
+        let x = start + index * BLOCK;
+        let count = pixels.len() / size;
+        let (mut luma, mut u, mut v) = ([0; BLOCK], [0; BLOCK], [0; BLOCK]);
+        luma_codes::<CHROMA>(source.y, x, &mut luma[..count]);
+        let samples = if CHROMA == ChromaRow::FULL { count } else { count.div_ceil(2) };
+        chroma_codes::<CHROMA>(source, x, &mut u[..samples], &mut v[..samples]);
+        block::<CHROMA, ORDER>(weights, &luma, &u, &v, pixels);
+    }
+}
+
+/// Luma as 8-bit codes times 2^7.
+#[inline(always)]
+fn luma_codes<const CHROMA: u8>(y: &[u8], x: usize, codes: &mut [i16]) {
+    if CHROMA == ChromaRow::DEEP {
+        let samples = y[2 * x..].chunks_exact(2);
+        codes.iter_mut().zip(samples).for_each(|(code, pair)| *code = (deep(pair, 0) << 5) as i16);
+    } else {
+        codes.iter_mut().zip(&y[x..]).for_each(|(code, &sample)| *code = i16::from(sample) << 7);
+    }
+}
+
+/// Chroma as distances of 8-bit codes from their middle, times 2^8. `x` is even, but for full chroma.
+#[inline(always)]
+fn chroma_codes<const CHROMA: u8>(source: &YuvRow<'_>, x: usize, u: &mut [i16], v: &mut [i16]) {
     let signed = |sample: u8| (u16::from(sample ^ 0x80) << 8) as i16;
-    let signed_deep = |sample: u16| ((sample << 6) ^ 0x8000) as i16;
-    for (x, pixel) in target.chunks_exact_mut(size).enumerate().skip(start) {
-        let (u, v) = match CHROMA {
-            ChromaRow::HALF => (signed(source.u[x / 2]), signed(source.v[x / 2])),
-            ChromaRow::PAIRS => (signed(source.u[x & !1]), signed(source.u[x | 1])),
-            ChromaRow::FULL => (signed(source.u[x]), signed(source.v[x])),
-            _ => (signed_deep(deep(source.u, x / 2)), signed_deep(deep(source.v, x / 2))),
-        };
-        let luma = if CHROMA == ChromaRow::DEEP { deep(source.y, x) << 5 } else { u16::from(source.y[x]) << 7 };
-        let luma = scale(luma as i16, weights.y).wrapping_add(weights.y_offset);
-        let chroma = chroma(weights, u, v);
-        pixel[order.r] = channel(luma, chroma.r);
-        pixel[order.g] = channel(luma, chroma.g);
-        pixel[order.b] = channel(luma, chroma.b);
-        if let Some(a) = order.a {
-            pixel[a] = 255;
+    let signed_deep = |pair: &[u8]| ((deep(pair, 0) << 6) ^ 0x8000) as i16;
+    match CHROMA {
+        ChromaRow::PAIRS => {
+            for ((u, v), pair) in u.iter_mut().zip(v).zip(source.u[x..].chunks_exact(2)) {
+                (*u, *v) = (signed(pair[0]), signed(pair[1]));
+            }
+        }
+        ChromaRow::DEEP => {
+            u.iter_mut().zip(source.u[x..].chunks_exact(2)).for_each(|(code, pair)| *code = signed_deep(pair));
+            v.iter_mut().zip(source.v[x..].chunks_exact(2)).for_each(|(code, pair)| *code = signed_deep(pair));
+        }
+        _ => {
+            let first = if CHROMA == ChromaRow::FULL { x } else { x / 2 };
+            u.iter_mut().zip(&source.u[first..]).for_each(|(code, &sample)| *code = signed(sample));
+            v.iter_mut().zip(&source.v[first..]).for_each(|(code, &sample)| *code = signed(sample));
+        }
+    }
+}
+
+#[inline(always)]
+fn block<const CHROMA: u8, const ORDER: u8>(
+    weights: &YuvToRgb,
+    luma: &[i16; BLOCK],
+    u: &[i16; BLOCK],
+    v: &[i16; BLOCK],
+    pixels: &mut [u8],
+) {
+    let order = const { order_of(ORDER) };
+    let luma = luma.map(|code| scale(code, weights.y).wrapping_add(weights.y_offset));
+    let r = v.map(|v| scale(v, weights.rv));
+    let b = u.map(|u| scale(u, weights.bu));
+    let mut g = [0; BLOCK];
+    for ((g, &u), &v) in g.iter_mut().zip(u).zip(v) {
+        *g = scale(u, weights.gu).wrapping_add(scale(v, weights.gv));
+    }
+    let mut planes = [[255; BLOCK]; 4];
+    for (position, terms) in [(order.r, &r), (order.g, &g), (order.b, &b)] {
+        if CHROMA == ChromaRow::FULL {
+            for ((out, &luma), &term) in planes[position].iter_mut().zip(&luma).zip(terms) {
+                *out = channel(luma, term);
+            }
+        } else {
+            let (pairs, _) = planes[position].as_chunks_mut::<2>();
+            for ((out, luma), &term) in pairs.iter_mut().zip(luma.as_chunks::<2>().0).zip(terms) {
+                *out = luma.map(|luma| channel(luma, term));
+            }
+        }
+    }
+    let [a, b, c, d] = planes;
+    if order.a.is_some() {
+        let (pixels, _) = pixels.as_chunks_mut::<4>();
+        for ((((pixel, a), b), c), d) in pixels.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *pixel = [a, b, c, d];
+        }
+    } else {
+        let (pixels, _) = pixels.as_chunks_mut::<3>();
+        for (((pixel, a), b), c) in pixels.iter_mut().zip(a).zip(b).zip(c) {
+            *pixel = [a, b, c];
         }
     }
 }
