@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from greenroom._native import (
     AudioConverter,
@@ -89,8 +88,7 @@ def new_handle() -> int:
     return next(_handles)
 
 
-@dataclass(frozen=True, slots=True)
-class PeerState:
+class PeerState(NamedTuple):
     """A connection's transport changed: "connected", "disconnected", "failed" or "closed"."""
 
     handle: int
@@ -98,8 +96,7 @@ class PeerState:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """An offer of ours is ready to be sent."""
 
     handle: int
@@ -108,8 +105,7 @@ class Offer:
     sections: list[Section]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """Our answer to the offer with this id is ready to be sent."""
 
     handle: int
@@ -118,8 +114,7 @@ class Answer:
     sections: list[Section]
 
 
-@dataclass(frozen=True, slots=True)
-class Negotiated:
+class Negotiated(NamedTuple):
     """The other side's answer was applied."""
 
     handle: int
@@ -127,8 +122,7 @@ class Negotiated:
     sections: list[Section]
 
 
-@dataclass(frozen=True, slots=True)
-class NegotiationFailed:
+class NegotiationFailed(NamedTuple):
     """A description could not be applied or made."""
 
     handle: int
@@ -136,8 +130,7 @@ class NegotiationFailed:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class SectionsNeeded:
+class SectionsNeeded(NamedTuple):
     """An answering peer has tracks to send and no free section for them."""
 
     handle: int
@@ -145,16 +138,14 @@ class SectionsNeeded:
     video: int
 
 
-@dataclass(frozen=True, slots=True)
-class DataOpen:
+class DataOpen(NamedTuple):
     """A data channel opened."""
 
     handle: int
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(NamedTuple):
     """A message arrived on a data channel."""
 
     handle: int
@@ -162,8 +153,7 @@ class Data:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class DataSent:
+class DataSent(NamedTuple):
     """A queued message has left our queue, or could not ("error" says why)."""
 
     handle: int
@@ -171,8 +161,7 @@ class DataSent:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class SubscriptionBound:
+class SubscriptionBound(NamedTuple):
     """A subscriber (handle) is now being sent a track on a section."""
 
     handle: int
@@ -180,70 +169,61 @@ class SubscriptionBound:
     mid: str
 
 
-@dataclass(frozen=True, slots=True)
-class Speakers:
+class Speakers(NamedTuple):
     """Changes of who speaks in a room: (track, level 0..1, active)."""
 
     handle: int
     speakers: list[tuple[int, float, bool]]
 
 
-@dataclass(frozen=True, slots=True)
-class Quality:
+class Quality(NamedTuple):
     """Transport figures per peer of a room: (peer, rtt s, sent loss 0..1, received loss 0..1, jitter s)."""
 
     handle: int
     peers: list[tuple[int, float, float, float, float]]
 
 
-@dataclass(frozen=True, slots=True)
-class TrackMedia:
+class TrackMedia(NamedTuple):
     """The first packet of a published track arrived."""
 
     handle: int
     mime: str
 
 
-@dataclass(frozen=True, slots=True)
-class Captured:
+class Captured(NamedTuple):
     """A capture that waited has returned."""
 
     handle: int
     request: int
 
 
-@dataclass(frozen=True, slots=True)
-class Drained:
+class Drained(NamedTuple):
     """Everything captured before the request has been played or cleared."""
 
     handle: int
     request: int
 
 
-@dataclass(frozen=True, slots=True)
-class Readable:
+class Readable(NamedTuple):
     """A sink whose reader waited has a frame."""
 
     handle: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """A sink gets nothing more."""
 
     handle: int
 
 
-@dataclass(frozen=True, slots=True)
-class EngineFailed:
+class EngineFailed(NamedTuple):
     """A room (handle), or the whole engine (0), was stopped by a fault inside the engine."""
 
     handle: int
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(NamedTuple):
     """A warning or error of the engine or of a library under it: level, where, what."""
 
     handle: int

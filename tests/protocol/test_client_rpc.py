@@ -11,11 +11,11 @@ from greenroom.protocol.client_rpc import (
     CallDone,
     Invoke,
     Rpc,
-    RpcCode,
     RpcFailure,
     SendPacket,
     SendText,
 )
+from greenroom.protocol.client_rpc_codes import RpcCode
 from greenroom.wire import messages as m
 
 

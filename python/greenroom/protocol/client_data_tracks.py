@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from greenroom.errors import PayloadTooLargeError
 
@@ -24,8 +24,7 @@ class FrameTooLargeError(PayloadTooLargeError):
     """A frame has more bytes than a data track takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedFrame:
+class ReceivedFrame(NamedTuple):
     """A complete frame."""
 
     payload: bytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from greenroom.protocol.client_io import Reconnect
 from greenroom.wire import messages as m
@@ -14,8 +14,7 @@ __all__ = ["ReconnectPolicy", "Recovery"]
 _URGENT = ("sync_state", "trickle", "offer", "answer", "simulate", "leave", "ping_req")
 
 
-@dataclass(frozen=True, slots=True)
-class ReconnectPolicy:
+class ReconnectPolicy(NamedTuple):
     """How often and how long to try. The waits double from `first_delay` to `longest_delay`."""
 
     attempts: int = 10

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from greenroom.protocol.client_rpc_codes import RpcCode
 from greenroom.protocol.timers import Timers
 from greenroom.wire import messages as m
 
@@ -17,7 +16,6 @@ __all__ = [
     "CallDone",
     "Invoke",
     "Rpc",
-    "RpcCode",
     "RpcFailure",
     "RpcOutput",
     "SendPacket",
@@ -38,24 +36,7 @@ RESPONSE_TIMEOUT = 15.0
 ROUND_TRIP = 7.0
 
 
-class RpcCode(IntEnum):
-    """The protocol's error numbers."""
-
-    UNSUPPORTED_METHOD = 1400
-    RECIPIENT_NOT_FOUND = 1401
-    REQUEST_PAYLOAD_TOO_LARGE = 1402
-    UNSUPPORTED_SERVER = 1403
-    UNSUPPORTED_VERSION = 1404
-    APPLICATION_ERROR = 1500
-    CONNECTION_TIMEOUT = 1501
-    RESPONSE_TIMEOUT = 1502
-    RECIPIENT_DISCONNECTED = 1503
-    RESPONSE_PAYLOAD_TOO_LARGE = 1504
-    SEND_FAILED = 1505
-
-
-@dataclass(frozen=True, slots=True)
-class RpcFailure:
+class RpcFailure(NamedTuple):
     """Why a call failed. An empty message means the usual one for the code."""
 
     code: int
@@ -63,8 +44,7 @@ class RpcFailure:
     data: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A call we make.
 
     Attributes:
@@ -83,15 +63,13 @@ class Call:
     round_trip: float = ROUND_TRIP
 
 
-@dataclass(frozen=True, slots=True)
-class SendPacket:
+class SendPacket(NamedTuple):
     """Send this reliably."""
 
     packet: m.DataPacket
 
 
-@dataclass(frozen=True, slots=True)
-class SendText:
+class SendText(NamedTuple):
     """Send a text stream to one participant."""
 
     destination: str
@@ -100,8 +78,7 @@ class SendText:
     attributes: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class CallDone:
+class CallDone(NamedTuple):
     """A call of ours has its outcome."""
 
     key: int
@@ -109,8 +86,7 @@ class CallDone:
     failure: RpcFailure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Invoke:
+class Invoke(NamedTuple):
     """Somebody calls us: run the method and give its outcome to `respond`."""
 
     request_id: str

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from greenroom.wire import messages as m
 
@@ -33,8 +32,7 @@ _PLAIN = m.DataStream.CompressionType.NONE
 _DEFLATE = m.DataStream.CompressionType.DEFLATE_RAW
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamHeader:
+class StreamHeader(NamedTuple):
     """What is known of a stream before its content.
 
     Attributes:
@@ -48,31 +46,28 @@ class StreamHeader:
     topic: str
     mime_type: str
     timestamp: int
-    size: int | None = None
     attributes: Mapping[str, str]
+    size: int | None = None
     name: str = ""
     reply_to: str = ""
     attachments: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StreamOpened:
+class StreamOpened(NamedTuple):
     """A stream begins."""
 
     header: StreamHeader
     sender: str
 
 
-@dataclass(frozen=True, slots=True)
-class StreamData:
+class StreamData(NamedTuple):
     """The next bytes of a stream."""
 
     stream_id: str
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StreamClosed:
+class StreamClosed(NamedTuple):
     """A stream is over; `error` says why it is incomplete, or is empty."""
 
     stream_id: str

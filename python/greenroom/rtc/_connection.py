@@ -189,9 +189,9 @@ class Connection:
         self._require_open()
         await self.peers.channel_open(label)
 
-    def figures(self, target: io.Target) -> Mapping[str, int | float | str]:
-        """What the engine counts for a peer connection."""
-        return self.peers.figures(target)
+    def figures(self) -> tuple[Mapping[str, int | float | str], Mapping[str, int | float | str]]:
+        """What the engine counts for the publisher and the subscriber connection."""
+        return self.peers.figures(io.Target.PUBLISHER), self.peers.figures(io.Target.SUBSCRIBER)
 
     # -- joining, inside -------------------------------------------------------------------------------------------
 

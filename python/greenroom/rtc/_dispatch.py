@@ -33,7 +33,19 @@ class Dispatch:
         self._room = room
         self._connection = connection
 
-    def fill(self) -> None:
+    def session_output(self, output: io.Output) -> None:
+        """One output of the session, applied now or, while events are held back, later."""
+        match output:
+            case io.Joined():
+                self._room._joined()
+                self._fill()
+            case io.Closed(reason=reason):
+                if not self._room._joining:
+                    self._room._close(DisconnectReason(reason))
+            case _:
+                self._room._deliver(lambda: self._output(output))
+
+    def _fill(self) -> None:
         """Who and what is there already when we join; no events."""
         view = self._connection.session.view
         for info in view.remotes.values() if view is not None else ():
@@ -41,8 +53,7 @@ class Dispatch:
             for track in info.tracks:
                 participant._track_publications[track.sid] = RemoteTrackPublication(track, self._connection)
 
-    def output(self, output: io.Output) -> None:
-        """One output of the session."""
+    def _output(self, output: io.Output) -> None:
         match output:
             case io.ParticipantConnected(info=info):
                 self._room.emit("participant_connected", self._add(info))

@@ -74,6 +74,11 @@ class Peers:
             if not opened.done():
                 opened.set_exception(error)
 
+    @property
+    def publisher(self) -> int:
+        """The engine's handle of the connection that we send on. Raises DisconnectedError when there is none."""
+        return self.handle(io.Target.PUBLISHER)
+
     def handle(self, target: io.Target) -> int:
         """The engine's handle of a connection.
 

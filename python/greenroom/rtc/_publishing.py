@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from greenroom.errors import ConfigError
 from greenroom.rtc.audio_source import AudioSource
@@ -57,8 +56,7 @@ _SCREEN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """One encoding of a video. Bit rate in bit/s."""
 
     rid: str
@@ -68,8 +66,7 @@ class Layer:
     fps: int
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What a local track is encoded to.
 
     Attributes:

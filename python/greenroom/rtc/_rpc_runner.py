@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import itertools
 import logging
-import uuid
 from collections.abc import Awaitable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +17,13 @@ from greenroom.protocol.client_rpc import (
     CallDone,
     Invoke,
     Rpc,
-    RpcCode,
     RpcFailure,
     RpcOutput,
     SendPacket,
     SendText,
 )
+from greenroom.protocol.client_rpc_codes import RpcCode
+from greenroom.rtc._ids import new_id
 from greenroom.rtc.rpc import IncomingRpcNext, OutgoingRpcNext, RpcCallInfo, RpcError, RpcInterceptor, RpcInvocationData
 from greenroom.runtime.tasks import TaskSet
 from greenroom.wire import messages as m
@@ -88,7 +88,7 @@ class RpcRunner:
         participant = self._room.remote_participants.get(call.destination_identity)
         if participant is None:
             raise RpcError(RpcCode.RECIPIENT_NOT_FOUND, f"{call.destination_identity!r} is not in the room")
-        key, request_id = next(self._keys), str(uuid.uuid4())
+        key, request_id = next(self._keys), new_id()
         waiter = self._waiting[key] = self._loop.create_future()
         machine_call = Call(
             key,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import codecs
 import time
-import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from greenroom.protocol.client_streams import (
     split_utf8,
     trailer_packet,
 )
+from greenroom.rtc._ids import new_id
 
 if TYPE_CHECKING:
     from greenroom.rtc.local_participant import LocalParticipant
@@ -279,7 +279,7 @@ class TextStreamWriter(BaseStreamWriter):
         sender_identity: str | None = None,
     ) -> None:
         header = StreamHeader(
-            stream_id=stream_id or str(uuid.uuid4()),
+            stream_id=stream_id or new_id(),
             text=True,
             topic=topic,
             mime_type="text/plain",
@@ -325,7 +325,7 @@ class ByteStreamWriter(BaseStreamWriter):
         destination_identities: Sequence[str] | None = None,
     ) -> None:
         header = StreamHeader(
-            stream_id=stream_id or str(uuid.uuid4()),
+            stream_id=stream_id or new_id(),
             text=False,
             topic=topic,
             mime_type=mime_type,

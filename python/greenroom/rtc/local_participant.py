@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from greenroom import _engine
 from greenroom.errors import ConfigError, DisconnectedError, GreenroomError, PublishError, RequestError, StateError
-from greenroom.protocol.client_io import Target
 from greenroom.protocol.client_streams import (
     CHUNK_SIZE,
     StreamHeader,
@@ -22,7 +20,7 @@ from greenroom.protocol.client_streams import (
     split_utf8,
     trailer_packet,
 )
-from greenroom.rtc._publishing import Plan, add_track_request, negotiated_codec, plan
+from greenroom.rtc._ids import new_id
 from greenroom.rtc.data_stream import (
     ByteStreamInfo,
     ByteStreamWriter,
@@ -42,6 +40,7 @@ from greenroom.wire import messages as m
 
 if TYPE_CHECKING:
     from greenroom.rtc._connection import Connection
+    from greenroom.rtc._publishing import Plan
     from greenroom.rtc.room import Room
     from greenroom.rtc.track import LocalTrack
     from greenroom.rtc.transcription import Transcription
@@ -98,7 +97,7 @@ class LocalParticipant(Participant):
         options = options or TrackPublishOptions()
         if any(sending.track is track for sending in self._sending.values()):
             raise PublishTrackError(f"{track!r} is already published; make another track of the same source")
-        cid = f"TR_{uuid.uuid4().hex}"
+        cid = f"TR_{new_id()}"
         try:
             sending = await self._publish(track, options, cid)
         except (RequestError, TimeoutError, ConfigError, PublishError) as error:
@@ -272,7 +271,7 @@ class LocalParticipant(Participant):
         """Send a text of any length as one stream."""
         content = text.encode()
         header = StreamHeader(
-            stream_id=str(uuid.uuid4()),
+            stream_id=new_id(),
             text=True,
             topic=topic,
             mime_type="text/plain",
@@ -298,7 +297,7 @@ class LocalParticipant(Participant):
     ) -> ByteStreamInfo:
         """Send bytes of any length as one stream."""
         header = StreamHeader(
-            stream_id=stream_id or str(uuid.uuid4()),
+            stream_id=stream_id or new_id(),
             text=False,
             topic=topic,
             mime_type=mime_type or "application/octet-stream",
@@ -441,6 +440,8 @@ class LocalParticipant(Participant):
         await self._connection.update_self(request)
 
     async def _publish(self, track: LocalTrack, options: TrackPublishOptions, cid: str) -> _Sending:
+        from greenroom.rtc._publishing import add_track_request, negotiated_codec, plan
+
         chosen = plan(track, options)
         info = await self._connection.publish(add_track_request(track, options, chosen, cid))
         sender = _engine.new_handle()
@@ -459,7 +460,7 @@ class LocalParticipant(Participant):
     def _add_sender(self, sender: int, track: LocalTrack, chosen: Plan, cid: str, codec: str) -> None:
         several = len(chosen.layers) > 1
         self._connection.engine.add_sender(
-            self._connection.peers.handle(Target.PUBLISHER),
+            self._connection.peers.publisher,
             sender,
             track._source._open(),
             cid=cid,

@@ -7,14 +7,9 @@ import datetime
 import logging
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from greenroom.errors import ConfigError, ConnectError, DisconnectedError, StateError
-from greenroom.protocol import client_io as io
-from greenroom.protocol.client_rpc import REQUEST_TOPIC, RESPONSE_TOPIC
-from greenroom.rtc._connection import Connection
-from greenroom.rtc._dispatch import Dispatch
-from greenroom.rtc._rpc_runner import RpcRunner
 from greenroom.rtc._stream_runner import StreamRunner
 from greenroom.rtc.data_stream import ByteStreamHandler, TextStreamHandler, TextStreamReader
 from greenroom.rtc.data_track import DataTracks
@@ -25,6 +20,13 @@ from greenroom.rtc.options import RoomOptions
 from greenroom.rtc.participant import RemoteParticipant
 from greenroom.rtc.stats import RtcStats as TrackStats
 from greenroom.wire import messages as m
+
+if TYPE_CHECKING:
+    # What only a connected room needs is imported by `connect`: it is a third of the time of importing the client.
+    from greenroom.protocol.client_io import Output
+    from greenroom.rtc._connection import Connection
+    from greenroom.rtc._dispatch import Dispatch
+    from greenroom.rtc._rpc_runner import RpcRunner
 
 __all__ = [
     "ByteStreamHandler",
@@ -175,12 +177,14 @@ class Room(EventEmitter[EventTypes]):
         options = options or RoomOptions()
         if options.e2ee is not None or options.encryption is not None:
             raise ConfigError("end-to-end encryption is not available; leave `e2ee` and `encryption` out")
+        from greenroom.rtc._connection import Connection
+        from greenroom.rtc._dispatch import Dispatch
+
         self._joining = True
         try:
             self._prepare(options)
-            connection = Connection(self, url, token, options)
+            self._connection = connection = Connection(self, url, token, options)
             self._dispatch = Dispatch(self, connection)
-            self._connection = connection
             self._held = []
             try:
                 await connection.open()
@@ -316,10 +320,11 @@ class Room(EventEmitter[EventTypes]):
     async def get_rtc_stats(self) -> RtcStats:
         """Figures of the connections and of every track."""
         connection = self._require_connection()
-        publisher = [TrackStats.of_transport("publisher", connection.figures(io.Target.PUBLISHER))]
+        publishing, subscribing = connection.figures()
+        publisher = [TrackStats.of_transport("publisher", publishing)]
         for sending in self.local_participant._sending.values():
             publisher += await sending.track.get_stats()
-        subscriber = [TrackStats.of_transport("subscriber", connection.figures(io.Target.SUBSCRIBER))]
+        subscriber = [TrackStats.of_transport("subscriber", subscribing)]
         for participant in self._remote_participants.values():
             for publication in participant.track_publications.values():
                 if publication.track is not None:
@@ -363,16 +368,10 @@ class Room(EventEmitter[EventTypes]):
 
     # -- what the connection tells (ConnectionOwner) ---------------------------------------------------------------
 
-    def session_output(self, output: io.Output) -> None:
+    def session_output(self, output: Output) -> None:
         """Apply an output of the session, now or when `connect` has returned."""
-        if isinstance(output, io.Joined):
-            self._joined()
-        elif isinstance(output, io.Closed):
-            if self._connection is not None and not self._joining:
-                self._close(DisconnectReason(output.reason))
-        elif self._dispatch is not None:
-            dispatch = self._dispatch
-            self._deliver(lambda: dispatch.output(output))
+        if self._dispatch is not None:
+            self._dispatch.session_output(output)
 
     def packet_received(self, packet: m.DataPacket, reliable: bool) -> None:
         """Apply a data packet."""
@@ -415,6 +414,9 @@ class Room(EventEmitter[EventTypes]):
         self._closing = None
         self._closers.clear()
         self._local = None
+        from greenroom.protocol.client_rpc import REQUEST_TOPIC, RESPONSE_TOPIC
+        from greenroom.rtc._rpc_runner import RpcRunner
+
         self._rpc = RpcRunner(self)
         self._data_tracks = DataTracks(self)
         self._streams.limit(options.data_stream.max_payload_byte_length if options.data_stream else None)
@@ -430,10 +432,8 @@ class Room(EventEmitter[EventTypes]):
 
     def _joined(self) -> None:
         connection = self._connection
-        if connection is None or connection.session.view is None or self._dispatch is None:
-            return
-        self._local = LocalParticipant(self, connection, connection.session.view.local)
-        self._dispatch.fill()
+        if connection is not None and connection.session.view is not None:
+            self._local = LocalParticipant(self, connection, connection.session.view.local)
 
     def _deliver(self, happening: Callable[[], None]) -> None:
         if self._held is not None:

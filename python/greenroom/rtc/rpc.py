@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from greenroom.errors import GreenroomError
-from greenroom.protocol.client_rpc import RpcCode
+from greenroom.protocol.client_rpc_codes import RpcCode
 
 __all__ = [
     "IncomingRpcNext",
