@@ -48,6 +48,11 @@ impl RateMeter {
         ended
     }
 
+    /// Whether a span has ended, so that there are rates.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.last.is_some()
+    }
+
     /// bit/s.
     pub(crate) fn bitrate(&self) -> u64 {
         self.mean(|rates| rates.bits)

@@ -448,13 +448,20 @@ impl Track {
         }
         let mut live: Vec<_> = self.layers.iter().filter(|layer| layer.live).collect();
         live.sort_by_key(|layer| layer.rank);
-        let within = live.iter().filter(|layer| layer.config.quality <= subscription.settings.quality).count().max(1);
+        // The lowest layer is the least there is; what a higher one costs must be known first.
+        let usable = |layer: &&&crate::layer::Layer| {
+            layer.config.quality <= subscription.settings.quality && layer.rate.is_measured()
+        };
+        let within = live.iter().take_while(usable).count().max(1);
         let steps = live.iter().take(within).map(|layer| Step { rank: layer.rank, bitrate: layer.rate.bitrate() });
-        let steps: Vec<Step> = steps.collect();
+        let mut steps: Vec<Step> = steps.collect();
+        if steps.is_empty() {
+            steps.push(Step { rank: 0, bitrate: 0 });
+        }
         let current =
             subscription.layer.or(subscription.target).and_then(|index| self.layers.get(index)).map(|layer| layer.rank);
         let current = current.filter(|_| !subscription.starved);
-        (!steps.is_empty()).then_some(Demand { priority: self.priority, steps, current })
+        Some(Demand { priority: self.priority, steps, current })
     }
 }
 

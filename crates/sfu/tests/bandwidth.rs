@@ -197,3 +197,15 @@ fn a_bandwidth_at_the_edge_does_not_flip_layers() {
         stage.events[before..].iter().filter(|(_, event)| matches!(event, Event::LayerChanged { .. })).count();
     assert_eq!(changes, 0);
 }
+
+#[test]
+fn a_layer_is_not_granted_before_its_cost_is_known() {
+    let mut stage = Stage::new();
+    let mut cameras = Cameras::new(&mut stage, 1);
+    stage.bandwidth(ALICE, Some(400_000));
+    subscribe_all(&mut stage, &cameras);
+    for _ in 0..4 {
+        cameras.film(&mut stage, ms(1000));
+        assert_eq!(judge(&stage.received(ALICE)).layers(), [0]);
+    }
+}
