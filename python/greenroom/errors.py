@@ -12,6 +12,7 @@
     │   ├── UnreachableError                no server answers at the URL
     │   └── ConnectTimeoutError             a stage of joining took too long; says which
     ├── DisconnectedError                   the room ended while the call waited
+    ├── AssignmentTimeoutError (TimeoutError)  a job was accepted, but the server did not assign it
     ├── PublishError                        the track was not published
     ├── RequestError                        the server refused a request; has its reason
     ├── PayloadTooLargeError (ValueError)   more bytes than the channel takes
@@ -20,6 +21,7 @@
 """
 
 __all__ = [
+    "AssignmentTimeoutError",
     "ConfigError",
     "ConnectError",
     "ConnectTimeoutError",
@@ -90,6 +92,10 @@ class ConnectTimeoutError(ConnectError):
 
 class DisconnectedError(GreenroomError):
     """The room ended while the call waited."""
+
+
+class AssignmentTimeoutError(GreenroomError, TimeoutError):
+    """A job was accepted, but the server did not assign it."""
 
 
 class PublishError(GreenroomError):

@@ -1,0 +1,176 @@
+"""The server's HTTP API for jobs: rooms, participants and dispatches."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from greenroom.errors import RequestError, UnreachableError
+from greenroom.wire import messages as m
+from greenroom.wire.tokens import Claims, VideoGrants, encode_token
+from greenroom.wire.twirp import PROTOBUF
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["AgentDispatchApi", "Api", "RoomApi"]
+
+_LIFETIME = 600.0
+_TIMEOUT = 30.0
+
+
+class Api:
+    """Calls of one server. Methods take plain arguments, or the request messages of the livekit-api package."""
+
+    def __init__(self, url: str, key: str, secret: str) -> None:
+        self._url = "http" + url.removeprefix("ws").removeprefix("http")
+        self._key = key
+        self._secret = secret
+        self._client: aiohttp.ClientSession | None = None
+        self.room = RoomApi(self)
+        self.agent_dispatch = AgentDispatchApi(self)
+
+    async def call(self, method: str, request: m.Message, answer: m.Message, grants: VideoGrants) -> Any:
+        """Call a method such as "RoomService/ListRooms" and fill `answer`.
+
+        Raises:
+            RequestError: the server refused; `reason` is its code.
+            UnreachableError: it does not answer.
+        """
+        import aiohttp
+
+        if self._client is None:
+            self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT))
+        token = encode_token(Claims(video=grants), self._key, self._secret, now=time.time(), lifetime=_LIFETIME)
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": PROTOBUF}
+        url = f"{self._url.rstrip('/')}/twirp/livekit.{method}"
+        try:
+            async with self._client.post(url, data=request.SerializeToString(), headers=headers) as response:
+                if response.status != 200:
+                    raise await _refusal(method, response)
+                answer.ParseFromString(await response.read())
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise UnreachableError(f"{method}: no answer from {self._url}: {error}") from error
+        return answer
+
+    async def aclose(self) -> None:
+        """Close the connections. Idempotent."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+
+async def _refusal(method: str, response: aiohttp.ClientResponse) -> RequestError:
+    try:
+        error = await response.json(content_type=None)
+        return RequestError(f"{method}: {error['msg']}", reason=error["code"])
+    except (ValueError, KeyError, TypeError):
+        return RequestError(f"{method}: HTTP status {response.status}", reason=str(response.status))
+
+
+class RoomApi:
+    """RoomService."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def create_room(self, request: m.CreateRoomRequest | str) -> m.Room:
+        """Open a room, by request or name."""
+        message = m.CreateRoomRequest(name=request) if isinstance(request, str) else request
+        grants = VideoGrants(room_create=True)
+        return await self._api.call("RoomService/CreateRoom", message, m.Room(), grants)  # type: ignore[no-any-return]
+
+    async def list_rooms(self, request: m.ListRoomsRequest | None = None) -> m.ListRoomsResponse:
+        """The rooms that are open."""
+        answer = m.ListRoomsResponse()
+        await self._api.call(
+            "RoomService/ListRooms", request or m.ListRoomsRequest(), answer, VideoGrants(room_list=True)
+        )
+        return answer
+
+    async def delete_room(self, request: m.DeleteRoomRequest | str) -> m.DeleteRoomResponse:
+        """End a room, by request or name."""
+        message = m.DeleteRoomRequest(room=request) if isinstance(request, str) else request
+        answer = m.DeleteRoomResponse()
+        await self._api.call("RoomService/DeleteRoom", message, answer, VideoGrants(room_create=True))
+        return answer
+
+    async def list_participants(self, request: m.ListParticipantsRequest | str) -> m.ListParticipantsResponse:
+        """Who is in a room, by request or the room's name."""
+        message = m.ListParticipantsRequest(room=request) if isinstance(request, str) else request
+        answer = m.ListParticipantsResponse()
+        await self._api.call("RoomService/ListParticipants", message, answer, _admin(message.room))
+        return answer
+
+    async def get_participant(self, request: m.RoomParticipantIdentity) -> m.ParticipantInfo:
+        """One participant."""
+        answer = m.ParticipantInfo()
+        await self._api.call("RoomService/GetParticipant", request, answer, _admin(request.room))
+        return answer
+
+    async def remove_participant(self, request: m.RoomParticipantIdentity) -> m.RemoveParticipantResponse:
+        """Make a participant leave."""
+        answer = m.RemoveParticipantResponse()
+        await self._api.call("RoomService/RemoveParticipant", request, answer, _admin(request.room))
+        return answer
+
+    async def mute_published_track(self, request: m.MuteRoomTrackRequest) -> m.MuteRoomTrackResponse:
+        """Mute somebody's track."""
+        answer = m.MuteRoomTrackResponse()
+        await self._api.call("RoomService/MutePublishedTrack", request, answer, _admin(request.room))
+        return answer
+
+    async def update_participant(self, request: m.UpdateParticipantRequest) -> m.ParticipantInfo:
+        """Change a participant's name, metadata, attributes or permissions."""
+        answer = m.ParticipantInfo()
+        await self._api.call("RoomService/UpdateParticipant", request, answer, _admin(request.room))
+        return answer
+
+    async def update_subscriptions(self, request: m.UpdateSubscriptionsRequest) -> m.UpdateSubscriptionsResponse:
+        """Subscribe or unsubscribe a participant."""
+        answer = m.UpdateSubscriptionsResponse()
+        await self._api.call("RoomService/UpdateSubscriptions", request, answer, _admin(request.room))
+        return answer
+
+    async def send_data(self, request: m.SendDataRequest) -> m.SendDataResponse:
+        """Send data into a room."""
+        answer = m.SendDataResponse()
+        await self._api.call("RoomService/SendData", request, answer, _admin(request.room))
+        return answer
+
+    async def update_room_metadata(self, request: m.UpdateRoomMetadataRequest) -> m.Room:
+        """Change a room's metadata."""
+        answer = m.Room()
+        await self._api.call("RoomService/UpdateRoomMetadata", request, answer, _admin(request.room))
+        return answer
+
+
+class AgentDispatchApi:
+    """AgentDispatchService."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def create_dispatch(self, request: m.CreateAgentDispatchRequest) -> m.AgentDispatch:
+        """Ask for an agent in a room."""
+        answer = m.AgentDispatch()
+        await self._api.call("AgentDispatchService/CreateDispatch", request, answer, _admin(request.room))
+        return answer
+
+    async def delete_dispatch(self, dispatch_id: str, room_name: str) -> m.AgentDispatch:
+        """Take a dispatch back: its agents leave."""
+        request = m.DeleteAgentDispatchRequest(dispatch_id=dispatch_id, room=room_name)
+        answer = m.AgentDispatch()
+        await self._api.call("AgentDispatchService/DeleteDispatch", request, answer, _admin(room_name))
+        return answer
+
+    async def list_dispatch(self, room_name: str) -> list[m.AgentDispatch]:
+        """The dispatches of a room."""
+        answer = m.ListAgentDispatchResponse()
+        request = m.ListAgentDispatchRequest(room=room_name)
+        await self._api.call("AgentDispatchService/ListDispatch", request, answer, _admin(room_name))
+        return list(answer.agent_dispatches)
+
+
+def _admin(room: str) -> VideoGrants:
+    return VideoGrants(room_admin=True, room=room)

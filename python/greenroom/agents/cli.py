@@ -1,0 +1,154 @@
+"""The command line of an agent's own file: `python agent.py start | dev | connect | console | download-files`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from greenroom.agents import logs
+from greenroom.agents.loading import collected
+from greenroom.agents.options import DEFAULT_URL, ServerEnvOption, WorkerOptions
+from greenroom.agents.worker import AgentServer
+from greenroom.errors import ConfigError, GreenroomError
+
+__all__ = ["run_app", "work"]
+
+log = logging.getLogger("greenroom.agents")
+
+DEV_KEY, DEV_SECRET = "devkey", "secret"
+
+
+def run_app(server: AgentServer | WorkerOptions, arguments: Sequence[str] | None = None) -> None:
+    """Run a worker as the command line says. When its file is only being loaded, nothing is run.
+
+    Args:
+        server: the worker, or its options.
+        arguments: instead of the command line's.
+    """
+    worker = server if isinstance(server, AgentServer) else AgentServer(server)
+    if collected(worker):
+        return
+    options = _parser().parse_args(arguments)
+    try:
+        _COMMANDS[options.command](worker, options)
+    except GreenroomError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+async def work(server: AgentServer, *, devmode: bool, drain: bool) -> None:
+    """Run a worker until it ends, or SIGINT or SIGTERM comes; a second signal ends the jobs too.
+
+    Args:
+        server: the worker.
+        devmode: the options' values for development count.
+        drain: the first signal lets the jobs finish.
+    """
+    loop = asyncio.get_running_loop()
+    running = asyncio.ensure_future(server.run(devmode=devmode))
+    ending: list[asyncio.Task[None]] = []
+
+    def end() -> None:
+        if not ending and drain:
+            log.info("draining: %d jobs may finish; interrupt again to end them", len(server.active_jobs))
+            ending.append(loop.create_task(server.drain()))
+        else:
+            ending.append(loop.create_task(server.aclose()))
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+    try:
+        await running
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        for task in ending:
+            await task
+
+
+def _start(server: AgentServer, options: argparse.Namespace) -> None:
+    _prepare(server, options, devmode=False)
+    if options.drain_timeout is not None:
+        server.update_options(drain_timeout=options.drain_timeout)
+    asyncio.run(work(server, devmode=False, drain=True))
+
+
+def _dev(server: AgentServer, options: argparse.Namespace) -> None:
+    os.environ.setdefault("LIVEKIT_URL", DEFAULT_URL)
+    os.environ.setdefault("LIVEKIT_API_KEY", DEV_KEY)
+    os.environ.setdefault("LIVEKIT_API_SECRET", DEV_SECRET)
+    _prepare(server, options, devmode=True)
+    asyncio.run(work(server, devmode=True, drain=False))
+
+
+def _connect(server: AgentServer, options: argparse.Namespace) -> None:
+    _prepare(server, options, devmode=True)
+    asyncio.run(_run_in_room(server, options.room, options.participant_identity))
+
+
+async def _run_in_room(server: AgentServer, room: str, identity: str | None) -> None:
+    """One job in one room, without registering."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    started = asyncio.Event()
+    server.on("worker_started", started.set)
+    running = asyncio.ensure_future(server.run(devmode=True, unregistered=True))
+    await asyncio.wait([running, asyncio.ensure_future(started.wait())], return_when=asyncio.FIRST_COMPLETED)
+    if not running.done():
+        await server.simulate_job(room, agent_identity=identity)
+        while server.active_jobs and not ended.is_set():  # noqa: ASYNC110 - also ended by a signal
+            await asyncio.sleep(0.1)
+        await server.aclose()
+    await running
+
+
+def _console(server: AgentServer, options: argparse.Namespace) -> None:
+    raise ConfigError("console needs the greenroom command: `greenroom console agent.py`")
+
+
+def _download(server: AgentServer, options: argparse.Namespace) -> None:
+    sys.stdout.write("nothing to download: greenroom needs no model files\n")
+
+
+_COMMANDS = {"start": _start, "dev": _dev, "connect": _connect, "console": _console, "download-files": _download}
+
+
+def _prepare(server: AgentServer, options: argparse.Namespace, *, devmode: bool) -> None:
+    level = options.log_level or ServerEnvOption.getvalue(server.options.log_level, devmode)
+    (logs.to_terminal if devmode else logs.to_json)(level)
+    given = {"ws_url": options.url, "api_key": options.api_key, "api_secret": options.api_secret}
+    server.update_options(**{name: value for name, value in given.items() if value})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Run this agent.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    helps = {
+        "start": "production: JSON logs, jobs finish before it ends",
+        "dev": "development: readable logs, any load, ends at once",
+        "connect": "join one room without waiting for a job",
+        "console": "talk to the agent without a server",
+        "download-files": "for compatibility: there is nothing to download",
+    }
+    for name, text in helps.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--log-level", type=str.upper, default=os.environ.get("LIVEKIT_LOG_LEVEL"))
+        if name in ("start", "dev", "connect"):
+            command.add_argument("--url", help="where the server is (LIVEKIT_URL)")
+            command.add_argument("--api-key", help="API key (LIVEKIT_API_KEY)")
+            command.add_argument("--api-secret", help="its secret (LIVEKIT_API_SECRET)")
+        if name == "start":
+            command.add_argument("--drain-timeout", type=float, metavar="SECONDS", help="how long jobs may finish")
+        if name == "connect":
+            command.add_argument("--room", required=True, help="the room to join")
+            command.add_argument("--participant-identity", help="the agent's identity")
+    return parser

@@ -1,0 +1,344 @@
+"""`JobContext`: what a job's code has in its hands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import os
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from greenroom import rtc
+from greenroom.agents.api import Api
+from greenroom.agents.job import AutoDisconnect, AutoSubscribe, Job, RunningJobInfo
+from greenroom.agents.options import JobExecutorType
+from greenroom.agents.participants import DEFAULT_PARTICIPANT_KINDS, kinds_of, wait_for_participant
+from greenroom.errors import ConfigError, StateError
+from greenroom.runtime.tasks import TaskSet
+from greenroom.wire.tokens import Claims, peek_claims
+
+if TYPE_CHECKING:
+    from greenroom.agents.runner import JobLaunch
+
+__all__ = ["JobContext", "JobProcess", "get_job_context", "job_fields"]
+
+log = logging.getLogger("greenroom.agents")
+
+_current: contextvars.ContextVar[JobContext] = contextvars.ContextVar("greenroom_job")
+
+ParticipantEntrypoint = Callable[["JobContext", rtc.RemoteParticipant], Coroutine[Any, Any, None]]
+ShutdownCallback = Callable[..., Any]
+
+
+@overload
+def get_job_context(*, required: Literal[True] = True) -> JobContext: ...
+@overload
+def get_job_context(*, required: bool) -> JobContext | None: ...
+def get_job_context(*, required: bool = True) -> JobContext | None:
+    """The job whose code is running.
+
+    Raises:
+        StateError: no job's code is running, and `required`.
+    """
+    context = _current.get(None)
+    if context is None and required:
+        raise StateError("there is no job here: call this from a job's entrypoint or a task that it started")
+    return context
+
+
+def job_fields() -> Mapping[str, Any]:
+    """For logs: the id and room of the running job, if one's code is running, and what it added."""
+    context = _current.get(None)
+    if context is None:
+        return {}
+    return {"job_id": context.job.id, "room": context.job.room.name, **context.log_context_fields}
+
+
+class JobProcess:
+    """Where jobs run: what `prewarm_fnc` prepares in `userdata`, jobs find in `ctx.proc.userdata`."""
+
+    def __init__(
+        self, *, executor_type: JobExecutorType = JobExecutorType.TASK, user_arguments: Any = None, http_proxy: str = ""
+    ) -> None:
+        self._executor_type = executor_type
+        self._user_arguments = user_arguments
+        self._http_proxy = http_proxy
+        self._userdata: dict[Any, Any] = {}
+
+    @property
+    def executor_type(self) -> JobExecutorType:
+        """How jobs run."""
+        return self._executor_type
+
+    @property
+    def pid(self) -> int:
+        """The id of this process."""
+        return os.getpid()
+
+    @property
+    def userdata(self) -> dict[Any, Any]:
+        """Whatever the program keeps here."""
+        return self._userdata
+
+    @property
+    def user_arguments(self) -> Any:
+        """What was passed for this process."""
+        return self._user_arguments
+
+    @property
+    def http_proxy(self) -> str | None:
+        """The proxy of HTTP requests."""
+        return self._http_proxy or None
+
+
+class JobContext:
+    """One job: its room, the agent in it, and the end of both."""
+
+    def __init__(self, launch: JobLaunch, proc: JobProcess, on_connect: Callable[[], None]) -> None:
+        self._launch = launch
+        self._info: RunningJobInfo = launch.info
+        self._proc = proc
+        self._room = rtc.Room()
+        self._on_connect = on_connect
+        self._shutdown: Callable[[str], None] = lambda reason: None
+        self._joining: asyncio.Task[None] | None = None
+        self._callbacks: list[ShutdownCallback] = []
+        self._participant_entrypoints: list[tuple[ParticipantEntrypoint, frozenset[int] | None]] = []
+        self._greeted: set[tuple[ParticipantEntrypoint, str]] = set()
+        self._tasks = TaskSet(log)
+        self._api: Api | None = None
+        self.log_context_fields: dict[str, Any] = {}
+
+    # -- what is known -----------------------------------------------------------------------------------------------
+
+    @property
+    def job(self) -> Job:
+        """The job."""
+        return self._info.job
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.job.id
+
+    @property
+    def info(self) -> RunningJobInfo:
+        """How the job was accepted and assigned."""
+        return self._info
+
+    @property
+    def proc(self) -> JobProcess:
+        """Where it runs, with what `prewarm_fnc` prepared."""
+        return self._proc
+
+    @property
+    def worker_id(self) -> str:
+        """The worker's id on the server."""
+        return self._info.worker_id
+
+    @property
+    def room(self) -> rtc.Room:
+        """The room, joined or not yet."""
+        return self._room
+
+    @property
+    def agent(self) -> rtc.LocalParticipant:
+        """The agent in the room. Raises StateError before `connect`."""
+        return self._room.local_participant
+
+    @property
+    def publisher(self) -> rtc.RemoteParticipant | None:
+        """The participant the job is for, while it is in the room."""
+        participant = self.job.participant
+        return self._room.remote_participants.get(participant.identity) if participant else None
+
+    @property
+    def local_participant_identity(self) -> str:
+        """The agent's identity, also before `connect`."""
+        return self.token_claims().identity
+
+    @property
+    def api(self) -> Api:
+        """The server's API, with the worker's key."""
+        if self._api is None:
+            self._api = Api(self._info.url, self._launch.api_key, self._launch.api_secret)
+        return self._api
+
+    def token_claims(self) -> Claims:
+        """What the job's token says."""
+        return peek_claims(self._info.token)
+
+    def is_fake_job(self) -> bool:
+        """Whether no server assigned the job."""
+        return self._info.fake_job
+
+    # -- the room ----------------------------------------------------------------------------------------------------
+
+    async def connect(
+        self,
+        *,
+        auto_subscribe: AutoSubscribe = AutoSubscribe.SUBSCRIBE_ALL,
+        rtc_config: rtc.RtcConfiguration | None = None,
+        single_peer_connection: bool | None = None,
+        e2ee: object | None = None,
+        encryption: object | None = None,
+    ) -> None:
+        """Join the room. When it was joined already, nothing happens.
+
+        Args:
+            auto_subscribe: which tracks are received.
+            rtc_config: network settings.
+            single_peer_connection: one connection for both directions; None = when the server offers it.
+            e2ee: end-to-end encryption.
+            encryption: like `e2ee`.
+
+        Raises:
+            ConnectError: it did not work; the message says why.
+        """
+        if self._room.isconnected():
+            return
+        mode = AutoSubscribe(auto_subscribe)
+        options = rtc.RoomOptions(
+            auto_subscribe=mode is AutoSubscribe.SUBSCRIBE_ALL,
+            rtc_config=rtc_config,
+            single_peer_connection=single_peer_connection,
+            e2ee=e2ee,
+            encryption=encryption,
+        )
+        await self._room.connect(self._info.url, self._info.token, options)
+        self._joined(mode)
+
+    async def wait_for_participant(
+        self, *, identity: str | None = None, kind: Iterable[int] | int = tuple(DEFAULT_PARTICIPANT_KINDS)
+    ) -> rtc.RemoteParticipant:
+        """The first participant that has joined completely, now or later; joins the room if that was not done.
+
+        Args:
+            identity: only this one.
+            kind: only these kinds; usually people, phones and what connectors bring, but no agents.
+
+        Raises:
+            ConnectError: the room could not be joined.
+            DisconnectedError: the room ended first.
+        """
+        await self.connect()
+        return await wait_for_participant(self._room, identity=identity, kind=kind)
+
+    def add_participant_entrypoint(
+        self, entrypoint_fnc: ParticipantEntrypoint, *, kind: Iterable[int] | int = tuple(DEFAULT_PARTICIPANT_KINDS)
+    ) -> None:
+        """Run `entrypoint_fnc(ctx, participant)` for everybody who is in the room or comes, as a task of the job.
+
+        Raises:
+            ConfigError: it was added already.
+        """
+        if any(entrypoint_fnc == other for other, _ in self._participant_entrypoints):
+            raise ConfigError("this participant entrypoint was added already")
+        entry = (entrypoint_fnc, kinds_of(kind))
+        self._participant_entrypoints.append(entry)
+        if self._room.isconnected():
+            for participant in list(self._room.remote_participants.values()):
+                self._greet(participant, entry)
+
+    async def delete_room(self, room_name: str | None = None) -> None:
+        """End a room for everybody in it; None = the job's."""
+        await self.api.room.delete_room(room_name or self.job.room.name)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def add_shutdown_callback(self, callback: ShutdownCallback) -> None:
+        """Run `callback()` or `callback(reason)`, sync or async, when the job has left its room, exactly once."""
+        self._callbacks.append(callback)
+
+    def shutdown(self, reason: str = "") -> None:
+        """End the job: the entrypoint may finish for a while, the room is left, the shutdown callbacks run."""
+        self._shutdown(reason or "user requested")
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _bind(self, shutdown: Callable[[str], None]) -> None:
+        self._shutdown = shutdown
+        _current.set(self)
+
+    def _joined(self, mode: AutoSubscribe) -> None:
+        """Called before the room delivers its first event, so nothing that follows can be missed."""
+        room = self._room
+        kind = _SUBSCRIBED_KIND.get(mode)
+        if kind is not None:
+
+            def subscribe(publication: rtc.RemoteTrackPublication) -> None:
+                if publication.kind == kind:
+                    publication.set_subscribed(True)
+
+            room.on("track_published", subscribe)
+            for participant in room.remote_participants.values():
+                for publication in participant.track_publications.values():
+                    subscribe(publication)
+        room.on("participant_connected", self._greet_all)
+        room.on("participant_active", self._greet_all)
+        room.on("participant_disconnected", self._departed)
+        for participant in list(room.remote_participants.values()):
+            self._greet_all(participant)
+        self._on_connect()
+
+    def _greet_all(self, participant: rtc.RemoteParticipant) -> None:
+        for entry in self._participant_entrypoints:
+            self._greet(participant, entry)
+
+    def _greet(self, participant: Any, entry: tuple[ParticipantEntrypoint, frozenset[int] | None]) -> None:
+        function, kinds = entry
+        if participant.state != rtc.ParticipantState.PARTICIPANT_STATE_ACTIVE:
+            return
+        if (kinds is not None and participant.kind not in kinds) or (function, participant.sid) in self._greeted:
+            return
+        self._greeted.add((function, participant.sid))
+        self._tasks.spawn(function(self, participant), name=f"participant entrypoint for {participant.identity}")
+
+    def _departed(self, participant: rtc.RemoteParticipant) -> None:
+        match self._launch.auto_disconnect:
+            case AutoDisconnect.ROOM_EMPTY:
+                agent = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+                if all(each.kind == agent for each in self._room.remote_participants.values()):
+                    self.shutdown("room is empty")
+            case AutoDisconnect.PUBLISHER_LEFT:
+                if self.job.participant is not None and self.job.participant.identity == participant.identity:
+                    self.shutdown("publisher left")
+            case AutoDisconnect.NONE:
+                pass
+
+    async def _end(self, reason: str) -> None:
+        """Leave the room, end the job's tasks, run the callbacks."""
+        try:
+            await self._room.disconnect()
+        finally:
+            await self._tasks.close()
+            callbacks, self._callbacks = self._callbacks, []
+            await asyncio.gather(*(self._call_back(each, reason) for each in callbacks))
+            if self._api is not None:
+                await self._api.aclose()
+
+    async def _call_back(self, callback: ShutdownCallback, reason: str) -> None:
+        try:
+            result = callback(reason) if _takes_argument(callback) else callback()
+            if inspect.isawaitable(result):
+                await result
+        except Exception:
+            log.exception("shutdown callback %r failed", callback)
+
+
+_SUBSCRIBED_KIND = {
+    AutoSubscribe.AUDIO_ONLY: rtc.TrackKind.KIND_AUDIO,
+    AutoSubscribe.VIDEO_ONLY: rtc.TrackKind.KIND_VIDEO,
+}
+
+
+def _takes_argument(callback: ShutdownCallback) -> bool:
+    try:
+        inspect.signature(callback).bind("")
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True

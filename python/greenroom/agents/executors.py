@@ -1,0 +1,181 @@
+"""Where jobs run: as tasks of this loop, or each in a thread with a loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from greenroom.agents.context import JobProcess
+from greenroom.agents.options import JobExecutorType
+from greenroom.agents.runner import JobLaunch, JobRunner
+
+__all__ = ["Events", "Executor", "TaskExecutor", "ThreadExecutor", "prewarm"]
+
+log = logging.getLogger("greenroom.agents")
+
+Prewarm = Callable[[JobProcess], Any]
+
+
+class Events(Protocol):
+    """Who is told how jobs fare; always on the worker's loop."""
+
+    def job_started(self, job_id: str) -> None:
+        """Its entrypoint runs."""
+
+    def job_ended(self, job_id: str, error: str) -> None:
+        """It is over; `error` is "" when it went well."""
+
+
+class Executor(Protocol):
+    """Runs jobs."""
+
+    async def start(self) -> None:
+        """Get ready. Raises whatever the prewarm function raises."""
+
+    def launch(self, launch: JobLaunch) -> None:
+        """Run a job."""
+
+    def shutdown(self, job_id: str, reason: str) -> None:
+        """End a job, in order. An unknown one is ignored."""
+
+    async def close(self) -> None:
+        """End what is left. Idempotent."""
+
+
+class TaskExecutor:
+    """All jobs on the worker's own loop."""
+
+    def __init__(self, events: Events, prewarm_fnc: Prewarm | None) -> None:
+        self._events = events
+        self._prewarm = prewarm_fnc
+        self._proc = JobProcess(executor_type=JobExecutorType.TASK)
+        self._runners: dict[str, JobRunner] = {}
+
+    async def start(self) -> None:
+        """Run the prewarm function."""
+        await prewarm(self._prewarm, self._proc)
+
+    def launch(self, launch: JobLaunch) -> None:
+        """Run a job."""
+        job_id = launch.info.job.id
+
+        def ended(error: str) -> None:
+            del self._runners[job_id]
+            self._events.job_ended(job_id, error)
+
+        runner = JobRunner(launch, self._proc, started=lambda: self._events.job_started(job_id), ended=ended)
+        self._runners[job_id] = runner
+        runner.start()
+
+    def shutdown(self, job_id: str, reason: str) -> None:
+        """End a job, in order."""
+        if job_id in self._runners:
+            self._runners[job_id].shutdown(reason)
+
+    async def close(self) -> None:
+        """End every job and wait for it."""
+        runners = list(self._runners.values())
+        for runner in runners:
+            runner.shutdown("worker closed")
+        await asyncio.gather(*(runner.wait() for runner in runners))
+
+
+class ThreadExecutor:
+    """Each job in a thread with a loop of its own."""
+
+    def __init__(self, events: Events, prewarm_fnc: Prewarm | None) -> None:
+        self._events = events
+        self._prewarm = prewarm_fnc
+        self._loop = asyncio.get_running_loop()
+        self._proc = JobProcess(executor_type=JobExecutorType.THREAD)
+        self._jobs: dict[str, _JobThread] = {}
+
+    async def start(self) -> None:
+        """Run the prewarm function."""
+        await prewarm(self._prewarm, self._proc)
+
+    def launch(self, launch: JobLaunch) -> None:
+        """Run a job."""
+        job_id = launch.info.job.id
+
+        def started() -> None:
+            self._loop.call_soon_threadsafe(self._events.job_started, job_id)
+
+        def ended(error: str) -> None:
+            self._loop.call_soon_threadsafe(self._gone, job_id, error)
+
+        self._jobs[job_id] = _JobThread(launch, self._proc, started, ended)
+
+    def shutdown(self, job_id: str, reason: str) -> None:
+        """End a job, in order."""
+        if job_id in self._jobs:
+            self._jobs[job_id].shutdown(reason)
+
+    async def close(self) -> None:
+        """End every job and wait for it."""
+        jobs = list(self._jobs.values())
+        for job in jobs:
+            job.shutdown("worker closed")
+        await asyncio.gather(*(asyncio.to_thread(job.thread.join) for job in jobs))
+
+    def _gone(self, job_id: str, error: str) -> None:
+        if self._jobs.pop(job_id, None) is not None:
+            self._events.job_ended(job_id, error)
+
+
+class _JobThread:
+    def __init__(
+        self, launch: JobLaunch, proc: JobProcess, started: Callable[[], None], ended: Callable[[str], None]
+    ) -> None:
+        self._launch = launch
+        self._proc = proc
+        self._started = started
+        self._ended = ended
+        self._error = "the job's thread failed"
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._runner: JobRunner | None = None
+        self._reason: str | None = None
+        # A daemon, so that an entrypoint that never ends cannot keep the process.
+        self.thread = threading.Thread(target=self._main, name=f"job {launch.info.job.id}", daemon=True)
+        self.thread.start()
+
+    def shutdown(self, reason: str) -> None:
+        with self._lock:
+            self._reason = reason
+            if self._loop is not None and self._runner is not None:
+                self._loop.call_soon_threadsafe(self._runner.shutdown, reason)
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except BaseException as error:  # noqa: BLE001 - whatever it was, the worker must hear that the job is over
+            self._error = repr(error)
+        finally:
+            self._ended(self._error)
+
+    async def _run(self) -> None:
+        def ended(error: str) -> None:
+            self._error = error
+
+        runner = JobRunner(self._launch, self._proc, started=self._started, ended=ended)
+        runner.start()
+        with self._lock:
+            self._loop, self._runner = asyncio.get_running_loop(), runner
+            if self._reason is not None:
+                runner.shutdown(self._reason)
+        await runner.wait()
+        with self._lock:
+            self._runner = None
+
+
+async def prewarm(function: Prewarm | None, proc: JobProcess) -> None:
+    """Call the prewarm function, sync or async."""
+    if function is not None:
+        result = function(proc)
+        if inspect.isawaitable(result):
+            await result

@@ -1,0 +1,135 @@
+"""What a job is about: plain records, read from the server's messages."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from greenroom.media.named_enum import NamedIntEnum
+from greenroom.wire import messages as m
+
+__all__ = [
+    "AutoDisconnect",
+    "AutoSubscribe",
+    "Job",
+    "JobAcceptArguments",
+    "JobParticipant",
+    "JobRoom",
+    "JobType",
+    "RunningJobInfo",
+]
+
+
+class AutoSubscribe(str, enum.Enum):  # noqa: UP042 - str() of a member stays as in the official SDK
+    """Which tracks an agent receives without asking for them. Any other can be subscribed by hand."""
+
+    SUBSCRIBE_ALL = "subscribe_all"
+    SUBSCRIBE_NONE = "subscribe_none"
+    AUDIO_ONLY = "audio_only"
+    VIDEO_ONLY = "video_only"
+
+
+class AutoDisconnect(enum.Enum):
+    """Which departure of others ends a job."""
+
+    ROOM_EMPTY = 1
+    """That of the last participant who is no agent."""
+    PUBLISHER_LEFT = 2
+    """That of the participant the job is for."""
+    NONE = 3
+    """None: the job lives as long as its room."""
+
+
+class JobType(NamedIntEnum):
+    """What brought a job about."""
+
+    JT_ROOM = 0
+    JT_PUBLISHER = 1
+    JT_PARTICIPANT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class JobRoom:
+    """The room of a job as it was when the job was offered."""
+
+    sid: str
+    name: str
+    metadata: str
+    num_participants: int
+    creation_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobParticipant:
+    """The participant a job is for, as it was when the job was offered."""
+
+    sid: str
+    identity: str
+    name: str
+    metadata: str
+    attributes: Mapping[str, str]
+    kind: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One wish for an agent."""
+
+    id: str
+    dispatch_id: str
+    type: JobType
+    room: JobRoom
+    participant: JobParticipant | None
+    metadata: str
+    agent_name: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_message(cls, job: m.Job) -> Self:
+        """Read the server's description."""
+        room = JobRoom(
+            job.room.sid, job.room.name, job.room.metadata, job.room.num_participants, job.room.creation_time
+        )
+        participant = None
+        if job.HasField("participant"):
+            one = job.participant
+            attributes = dict(one.attributes)
+            participant = JobParticipant(one.sid, one.identity, one.name, one.metadata, attributes, int(one.kind))
+        return cls(
+            job.id,
+            job.dispatch_id,
+            JobType(job.type),
+            room,
+            participant,
+            job.metadata,
+            job.agent_name,
+            dict(job.attributes),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobAcceptArguments:
+    """As whom the agent joins."""
+
+    name: str
+    identity: str
+    metadata: str
+    attributes: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningJobInfo:
+    """A job that runs, or is about to. Times are Unix seconds."""
+
+    accept_arguments: JobAcceptArguments
+    job: Job
+    url: str
+    token: str = field(repr=False)
+    worker_id: str
+    fake_job: bool = False
+    received_at: float = 0.0
+    accepted_at: float = 0.0
+    assigned_at: float = 0.0
+    launched_at: float = 0.0

@@ -1,0 +1,109 @@
+"""Finding the worker in a program's file, whichever way the file is written."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greenroom.errors import ConfigError, StateError
+
+if TYPE_CHECKING:
+    from greenroom.agents.worker import AgentServer
+
+__all__ = ["Program", "collected", "load", "refuse_while_loading"]
+
+#: While a file is loaded: the workers that it wants to run. None = nothing is loaded.
+_collecting: list[AgentServer] | None = None
+
+
+class Program:
+    """A loaded file: its path, its worker, and its names."""
+
+    def __init__(self, path: Path, module: types.ModuleType, workers: list[AgentServer]) -> None:
+        self.path = path
+        self.module = module
+        self._workers = workers
+
+    @property
+    def server(self) -> AgentServer:
+        """The worker that the file runs or defines.
+
+        Raises:
+            ConfigError: there is none, or more than one.
+        """
+        found = self._workers or self._globals()
+        if len(found) != 1:
+            what = "no worker" if not found else f"{len(found)} workers"
+            raise ConfigError(
+                f"{self.path} has {what}: end it with `cli.run_app(WorkerOptions(...))`, or define one AgentServer"
+            )
+        return found[0]
+
+    def _globals(self) -> list[AgentServer]:
+        from greenroom.agents.options import WorkerOptions
+        from greenroom.agents.worker import AgentServer
+
+        values = list({id(value): value for value in vars(self.module).values()}.values())
+        servers = [value for value in values if isinstance(value, AgentServer)]
+        return servers or [AgentServer(value) for value in values if isinstance(value, WorkerOptions)]
+
+
+def load(path: Path, *, name: str = "__main__") -> Program:
+    """Run a file so that `cli.run_app` in it only says what it would run.
+
+    The file may call `run_app` under `if __name__ == "__main__":` or without it, or just define an AgentServer.
+
+    Args:
+        path: the file.
+        name: its `__name__`; "__main__" also runs what is guarded by it.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}")
+    module = types.ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module
+    sys.modules["__main__"] = module
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    with _collect() as workers:
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+    return Program(path, module, workers)
+
+
+def collected(server: AgentServer) -> bool:
+    """Whether a file is being loaded, and this worker was noted instead of being run."""
+    if _collecting is None:
+        return False
+    _collecting.append(server)
+    return True
+
+
+def refuse_while_loading() -> None:
+    """Called when a worker starts.
+
+    Raises:
+        StateError: its file is only being loaded; running it here would start workers without end.
+    """
+    if _collecting is not None:
+        raise StateError(
+            "this file runs a worker while it is only being loaded: call `cli.run_app(...)`, or put what starts the "
+            'worker under `if __name__ == "__main__":`'
+        )
+
+
+@contextmanager
+def _collect() -> Iterator[list[AgentServer]]:
+    global _collecting
+    before, _collecting = _collecting, []
+    try:
+        yield _collecting
+    finally:
+        _collecting = before

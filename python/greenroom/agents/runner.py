@@ -1,0 +1,189 @@
+"""Runs one job on the running event loop: the machine of its life with a clock, a task and a room."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import io as textio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from greenroom import rtc
+from greenroom.agents.context import JobContext, JobProcess
+from greenroom.agents.job import AutoDisconnect, AutoSubscribe, RunningJobInfo
+from greenroom.protocol import job_run as run
+from greenroom.runtime.tasks import TaskSet
+
+__all__ = ["JobLaunch", "JobRunner"]
+
+log = logging.getLogger("greenroom.agents")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLaunch:
+    """Everything a job needs to run.
+
+    Attributes:
+        auto_subscribe: the room is joined so before the entrypoint runs; None = the entrypoint joins it.
+        session_end: runs when the entrypoint is over, before the room is left.
+    """
+
+    info: RunningJobInfo
+    entrypoint: Callable[[JobContext], Awaitable[None] | None]
+    auto_subscribe: AutoSubscribe | None = None
+    auto_disconnect: AutoDisconnect = AutoDisconnect.NONE
+    limits: run.Limits = field(default_factory=run.Limits)
+    session_end: Callable[[JobContext], Awaitable[None] | None] | None = None
+    session_end_timeout: float = 300.0
+    api_key: str = ""
+    api_secret: str = ""
+
+
+class JobRunner:
+    """One job. `started` is called when its entrypoint runs, `ended` with what went wrong, or "", when it is over."""
+
+    def __init__(
+        self,
+        launch: JobLaunch,
+        proc: JobProcess,
+        *,
+        started: Callable[[], None],
+        ended: Callable[[str], None],
+    ) -> None:
+        self._launch = launch
+        self._started = started
+        self._ended = ended
+        self._loop = asyncio.get_running_loop()
+        self._machine = run.JobRun(launch.limits)
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks = TaskSet(log)
+        self._entry: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
+        self.context = JobContext(launch, proc, self._connected)
+
+    def start(self) -> None:
+        """Begin."""
+        self._apply(self._machine.start(self._loop.time()))
+
+    def shutdown(self, reason: str) -> None:
+        """End the job, in order."""
+        self._apply(self._machine.shutdown(self._loop.time(), reason))
+
+    async def wait(self) -> None:
+        """Return when the job is over."""
+        await self._over.wait()
+
+    # -- the entrypoint ----------------------------------------------------------------------------------------------
+
+    async def _run_entrypoint(self) -> None:
+        self.context._bind(self.shutdown)
+        try:
+            if self._launch.auto_subscribe is not None:
+                # No other task runs between the end of connecting and the entrypoint's first suspension: the room
+                # delivers its first event after it.
+                await self.context.connect(auto_subscribe=self._launch.auto_subscribe)
+            self._started()
+            result = self._launch.entrypoint(self.context)
+            if inspect.isawaitable(result):
+                await result
+        except asyncio.CancelledError:
+            self._apply(self._machine.returned(self._loop.time()))
+            raise
+        except BaseException as error:
+            if not isinstance(error, Exception | SystemExit):
+                self._apply(self._machine.failed(self._loop.time(), repr(error)))
+                raise
+            self._failed(error)
+        else:
+            self._apply(self._machine.returned(self._loop.time()))
+
+    def _failed(self, error: BaseException) -> None:
+        job = self.context.job
+        if self._machine.phase in (run.Phase.DRAINING, run.Phase.CANCELLING):
+            log.info("job %s: its entrypoint ended with %r after the job was to end", job.id, error)
+            self._apply(self._machine.returned(self._loop.time()))
+            return
+        trace = "".join(traceback.format_exception(type(error), error, _user_frames(error)))
+        log.error("job %s in room %r: the entrypoint failed, the job ends\n%s", job.id, job.room.name, trace)
+        self._apply(self._machine.failed(self._loop.time(), trace))
+
+    def _connected(self) -> None:
+        self._machine.connected()
+        self._schedule()
+        self.context.room.on("disconnected", self._room_ended)
+
+    def _room_ended(self, reason: rtc.DisconnectReason) -> None:
+        words = rtc.DisconnectReason(reason).name.lower().replace("_", " ")
+        self._apply(self._machine.room_ended(self._loop.time(), f"room disconnected: {words}"))
+
+    # -- the machine -------------------------------------------------------------------------------------------------
+
+    def _apply(self, outputs: list[run.Output]) -> None:
+        for output in outputs:
+            self._carry_out(output)
+        self._schedule()
+
+    def _carry_out(self, output: run.Output) -> None:
+        job = self.context.job
+        match output:
+            case run.RunEntrypoint():
+                self._entry = self._tasks.spawn(self._run_entrypoint(), name=f"entrypoint of job {job.id}")
+            case run.CancelEntrypoint():
+                if self._entry is not None:
+                    self._entry.cancel()
+            case run.Leave(reason=reason):
+                self._leaving = self._tasks.spawn(self._leave(reason), name=f"end of job {job.id}")
+            case run.Abandon(what=what):
+                task = self._entry if what == "entrypoint" else self._leaving
+                log.error("job %s goes on without its %s, which hang here:\n%s", job.id, what, _stack(task))
+                if task is not None:
+                    task.cancel()
+            case run.WarnNotConnected():
+                log.warning("job %s has not joined its room: is `await ctx.connect()` missing?", job.id)
+            case run.Ended(error=error):
+                self._over.set()
+                self._ended(error)
+
+    async def _leave(self, reason: str) -> None:
+        self.context._bind(self.shutdown)
+        try:
+            if self._launch.session_end is not None:
+                async with asyncio.timeout(self._launch.session_end_timeout):
+                    result = self._launch.session_end(self.context)
+                    if inspect.isawaitable(result):
+                        await result
+        except Exception:
+            log.exception("job %s: the handler of its session's end failed", self.context.job.id)
+        try:
+            await self.context._end(reason)
+        finally:
+            self._apply(self._machine.left())
+
+    def _schedule(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._machine.deadline is not None:
+            self._timer = self._loop.call_at(self._machine.deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._apply(self._machine.tick(self._loop.time()))
+
+
+def _user_frames(error: BaseException) -> TracebackType | None:
+    """The traceback without our own frame at its top."""
+    trace = error.__traceback__
+    return trace.tb_next if trace is not None and trace.tb_next is not None else trace
+
+
+def _stack(task: asyncio.Task[None] | None) -> str:
+    if task is None:
+        return "  (unknown)"
+    text = textio.StringIO()
+    task.print_stack(file=text)
+    return text.getvalue()

@@ -1,0 +1,388 @@
+"""A worker while it runs: its machine with a clock, a socket and an executor."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import inspect
+import logging
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from greenroom import __version__
+from greenroom.agents.executors import Executor, TaskExecutor, ThreadExecutor
+from greenroom.agents.job import Job, JobAcceptArguments, RunningJobInfo
+from greenroom.agents.link import WorkerLink
+from greenroom.agents.load import CpuLoad
+from greenroom.agents.options import JobExecutorType, ServerEnvOption, WorkerOptions
+from greenroom.agents.request import Answer, JobRequest
+from greenroom.agents.runner import JobLaunch
+from greenroom.errors import AssignmentTimeoutError, ConfigError, ConnectError, DisconnectedError
+from greenroom.protocol import job_run, worker_io
+from greenroom.protocol.worker import Worker, WorkerSettings
+from greenroom.rtc.events import EventEmitter
+from greenroom.runtime.socket import SocketRefusedError
+from greenroom.runtime.tasks import TaskSet
+from greenroom.wire import messages as m
+from greenroom.wire.tokens import Claims, VideoGrants, encode_token
+
+if TYPE_CHECKING:
+    from greenroom.agents.context import JobContext
+
+__all__ = ["WorkerRun"]
+
+log = logging.getLogger("greenroom.agents")
+
+LOAD_INTERVAL = 0.5
+
+
+@dataclasses.dataclass(slots=True)
+class _Offer:
+    """A job between its offer and its launch."""
+
+    job: Job
+    received_at: float
+    accepted_at: float = 0.0
+    answer: Answer | None = None
+    assigned: asyncio.Future[None] | None = None
+
+
+class WorkerRun:
+    """A worker while it runs: the machine with a clock, a socket and an executor."""
+
+    def __init__(
+        self,
+        owner: EventEmitter[Any],
+        options: WorkerOptions,
+        session_end: Callable[[JobContext], Awaitable[None] | None] | None,
+        devmode: bool,
+    ) -> None:
+        self._owner = owner
+        self._options = options
+        self._session_end = session_end
+        self._credentials = options.credentials()
+        self._loop = asyncio.get_running_loop()
+        self._tasks = TaskSet(log)
+        self._link: WorkerLink | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._offers: dict[str, _Offer] = {}
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._closed = asyncio.Event()
+        self._devmode = devmode
+        self.jobs: dict[str, RunningJobInfo] = {}
+        self.load = 0.0
+        self.ended_jobs = {"success": 0, "failed": 0}
+        settings = WorkerSettings(
+            _registration(options),
+            ServerEnvOption.getvalue(options.load_threshold, devmode),
+            options.max_jobs,
+            options.max_retry,
+        )
+        self.machine = Worker(settings, random.random)
+        self._executor = self._make_executor()
+
+    async def run(self, *, register: bool) -> None:
+        """Work until the end."""
+        try:
+            await self._executor.start()
+            self._tasks.spawn(self._measure_load(), name="load")
+            self._owner.emit("worker_started")
+            if register:
+                self._apply(self.machine.start())
+            await asyncio.shield(self._over)
+        finally:
+            await self._close()
+
+    async def drain(self, timeout: float) -> None:
+        """Take no more jobs; end when the last has ended, or after `timeout` seconds."""
+        self._apply(self.machine.drain(self._loop.time()))
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.shield(self._over)
+        except TimeoutError:
+            log.warning("%d jobs still run after %g s of draining and are ended", len(self.jobs), timeout)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End every job and the worker."""
+        self._finish(None)
+        await self._closed.wait()
+
+    async def simulate(self, room: str, token: str | None, identity: str | None, fake: bool) -> None:
+        """Ask the program about a job that no server has offered, and run it if it accepts."""
+        job = Job.from_message(m.Job(id=f"simulated-{random.randrange(16**8):08x}", room=m.Room(name=room)))
+        answers: list[Answer] = []
+
+        def accept(answer: Answer) -> asyncio.Future[None]:
+            answers.append(answer)
+            done: asyncio.Future[None] = self._loop.create_future()
+            done.set_result(None)
+            return done
+
+        await self._call_handler(JobRequest(job, accept, lambda terminate: None))
+        for answer in answers:
+            arguments = dataclasses.replace(answer.arguments, identity=identity or answer.arguments.identity)
+            now = time.time()
+            signed = token or self._agent_token(room, arguments)
+            info = RunningJobInfo(arguments, job, self._credentials[0], signed, "", fake, now, now, now, now)
+            self.machine.adopt(job.id)
+            self._start(info, answer)
+
+    # -- the machine -------------------------------------------------------------------------------------------------
+
+    def _apply(self, outputs: list[worker_io.Output]) -> None:
+        for output in outputs:
+            self._carry_out(output)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.machine.deadline is not None:
+            self._timer = self._loop.call_at(self.machine.deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._apply(self.machine.tick(self._loop.time()))
+
+    def _carry_out(self, output: worker_io.Output) -> None:
+        match output:
+            case worker_io.Send(message=message):
+                if self._link is not None:
+                    self._link.send(message)
+            case worker_io.Connect(delay=delay):
+                self._tasks.spawn(self._connect(delay), name="connecting the worker")
+            case worker_io.Registered(worker_id=worker_id, server_info=info):
+                log.info("registered as %s with %s %s", worker_id, self._credentials[0], info.version)
+                self._owner.emit("worker_registered", worker_id, info)
+            case worker_io.Ask(job=job):
+                offer = self._offers[job.id] = _Offer(Job.from_message(job), time.time())
+                self._tasks.spawn(self._ask(offer), name=f"request for job {job.id}")
+            case worker_io.Withdrawn(job_id=job_id, reason=reason):
+                self._withdrawn(job_id, reason)
+            case worker_io.Launch():
+                self._launch(output)
+            case worker_io.Shutdown(job_id=job_id, reason=reason):
+                self._executor.shutdown(job_id, reason)
+            case worker_io.Drained():
+                self._finish(None)
+            case worker_io.GaveUp(message=message):
+                self._finish(ConnectError(message))
+
+    async def _connect(self, delay: float) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+        await asyncio.sleep(delay)
+        try:
+            self._link = await WorkerLink.open(self._credentials, self._options.http_proxy, self._received, self._lost)
+        except SocketRefusedError as refused:
+            log.warning("%s", refused)
+            self._apply(self.machine.refused(str(refused), final=refused.status in (401, 404)))
+        else:
+            self._apply(self.machine.opened(self._loop.time()))
+
+    def _received(self, message: m.ServerMessage) -> None:
+        self._apply(self.machine.received(self._loop.time(), message))
+
+    def _lost(self, detail: str) -> None:
+        log.warning("%s; %d jobs go on", detail, len(self.jobs))
+        self._apply(self.machine.lost(detail))
+
+    # -- jobs --------------------------------------------------------------------------------------------------------
+
+    async def _ask(self, offer: _Offer) -> None:
+        """Ask the program about an offered job; what it does not answer is declined."""
+        job_id = offer.job.id
+        request = JobRequest(
+            offer.job,
+            on_accept=lambda answer: self._accept(offer, answer),
+            on_reject=lambda terminate: self._apply(self.machine.decline(job_id, terminate=terminate)),
+        )
+        try:
+            await self._call_handler(request)
+        except (AssignmentTimeoutError, DisconnectedError) as error:
+            log.warning("job %s: %s", job_id, error)
+        except Exception:
+            log.exception("job %s: the request function failed", job_id)
+        finally:
+            if not request.answered:
+                log.warning("job %s was neither accepted nor rejected, so it is offered to others", job_id)
+                self._apply(self.machine.decline(job_id, terminate=False))
+            if offer.answer is None:
+                self._offers.pop(job_id, None)
+
+    def _accept(self, offer: _Offer, answer: Answer) -> asyncio.Future[None]:
+        if answer.entrypoint is None and self._options.entrypoint_fnc is None:
+            raise ConfigError("accept() needs an entrypoint, because the worker has no entrypoint_fnc")
+        offer.answer, offer.accepted_at = answer, time.time()
+        offer.assigned = self._loop.create_future()
+        offer.assigned.add_done_callback(_retrieved)
+        arguments = answer.arguments
+        attributes = dict(arguments.attributes or {})
+        if self._options.agent_name:
+            attributes["lk.agent.name"] = self._options.agent_name
+        acceptance = worker_io.Acceptance(arguments.identity, arguments.name, arguments.metadata, attributes)
+        self._apply(self.machine.accept(self._loop.time(), offer.job.id, acceptance))
+        return offer.assigned
+
+    def _withdrawn(self, job_id: str, reason: str) -> None:
+        offer = self._offers.pop(job_id, None)
+        if offer is not None and offer.assigned is not None and not offer.assigned.done():
+            timed_out = reason.startswith("no assignment")
+            error = AssignmentTimeoutError(reason) if timed_out else DisconnectedError(reason)
+            offer.assigned.set_exception(error)
+
+    def _launch(self, output: worker_io.Launch) -> None:
+        offer = self._offers.pop(output.job.id)
+        if offer.answer is None or offer.assigned is None:
+            return
+        if not offer.assigned.done():
+            offer.assigned.set_result(None)
+        now = time.time()
+        info = RunningJobInfo(
+            offer.answer.arguments,
+            Job.from_message(output.job),
+            output.url or self._credentials[0],
+            output.token,
+            self.machine.worker_id,
+            received_at=offer.received_at,
+            accepted_at=offer.accepted_at,
+            assigned_at=now,
+            launched_at=now,
+        )
+        self._start(info, offer.answer)
+
+    def _start(self, info: RunningJobInfo, answer: Answer) -> None:
+        entrypoint = answer.entrypoint or self._options.entrypoint_fnc
+        if entrypoint is None:
+            raise ConfigError("there is no entrypoint to run")
+        job_id = info.job.id
+        launch = JobLaunch(
+            info=info,
+            entrypoint=entrypoint,
+            auto_subscribe=answer.auto_subscribe,
+            auto_disconnect=answer.auto_disconnect,
+            limits=job_run.Limits(self._options.entrypoint_timeout, self._options.shutdown_process_timeout),
+            session_end=self._session_end,
+            session_end_timeout=self._options.session_end_timeout,
+            api_key=self._credentials[1],
+            api_secret=self._credentials[2],
+        )
+        self.jobs[job_id] = info
+        log.info("job %s in room %r starts", job_id, info.job.room.name)
+        try:
+            self._executor.launch(launch)
+        except ConfigError as error:
+            log.error("job %s cannot run: %s", job_id, error)
+            self.job_ended(job_id, str(error))
+
+    def job_started(self, job_id: str) -> None:
+        """A job's entrypoint runs."""
+        self._apply(self.machine.job_started(job_id))
+
+    def job_ended(self, job_id: str, error: str) -> None:
+        """A job is over."""
+        if self.jobs.pop(job_id, None) is None:
+            return
+        self.ended_jobs["failed" if error else "success"] += 1
+        log.info("job %s %s", job_id, "failed" if error else "ended")
+        self._apply(self.machine.job_ended(self._loop.time(), job_id, error))
+
+    async def _call_handler(self, request: JobRequest) -> None:
+        handler = self._options.request_fnc
+        if handler is None:
+            await request.accept()
+        elif inspect.isawaitable(result := handler(request)):
+            await result
+
+    def _agent_token(self, room: str, arguments: JobAcceptArguments) -> str:
+        _, key, secret = self._credentials
+        claims = Claims(
+            identity=arguments.identity,
+            name=arguments.name,
+            kind="agent",
+            metadata=arguments.metadata,
+            attributes=arguments.attributes or {},
+            video=VideoGrants(room_join=True, room=room, agent=True, can_update_own_metadata=True),
+        )
+        return encode_token(claims, key, secret, now=time.time())
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    async def _measure_load(self) -> None:
+        measure = self._options.load_fnc or CpuLoad()
+        arguments = (self._owner,) if _takes_argument(measure) else ()
+        while True:
+            try:
+                self.load = float(measure(*arguments))
+            except Exception:
+                log.exception("load_fnc failed")
+            else:
+                self._apply(self.machine.set_load(self._loop.time(), self.load))
+            await asyncio.sleep(LOAD_INTERVAL)
+
+    def _make_executor(self) -> Executor:
+        match self._options.job_executor_type:
+            case JobExecutorType.TASK:
+                return TaskExecutor(self, self._options.prewarm_fnc)
+            case JobExecutorType.THREAD:
+                return ThreadExecutor(self, self._options.prewarm_fnc)
+            case JobExecutorType.PROCESS:
+                raise NotImplementedError
+
+    def _finish(self, error: Exception | None) -> None:
+        if self._over.done():
+            return
+        if error is None:
+            self._over.set_result(None)
+        else:
+            self._over.set_exception(error)
+
+    async def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        try:
+            await self._executor.close()
+            await self._tasks.close()
+            if self._link is not None:
+                await self._link.close()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._over.done():
+                self._over.exception()
+            self._closed.set()
+
+
+def _registration(options: WorkerOptions) -> m.RegisterWorkerRequest:
+    permissions = options.permissions
+    return m.RegisterWorkerRequest(
+        type=options.worker_type.value,  # type: ignore[arg-type]
+        agent_name=options.agent_name,
+        version=__version__,
+        deployment=os.environ.get("LIVEKIT_AGENT_DEPLOYMENT", ""),
+        allowed_permissions=m.ParticipantPermission(
+            can_subscribe=permissions.can_subscribe,
+            can_publish=permissions.can_publish,
+            can_publish_data=permissions.can_publish_data,
+            can_publish_sources=permissions.can_publish_sources,  # type: ignore[arg-type]
+            hidden=permissions.hidden,
+            can_update_metadata=permissions.can_update_metadata,
+            agent=True,
+        ),
+    )
+
+
+def _takes_argument(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    return True
+
+
+def _retrieved(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.exception()

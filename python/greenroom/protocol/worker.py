@@ -1,0 +1,324 @@
+"""A worker's side of `/agent`: registering, being offered jobs, reporting on them, coming back after a lost connection.
+
+A slot is reserved when a job is offered, so that any number of offers at once cannot exceed the worker's limit. Jobs
+survive a lost connection: the worker registers again, says which jobs it still runs, and reports those that ended
+meanwhile.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from greenroom.protocol import worker_io as io
+from greenroom.protocol.timers import Timers
+from greenroom.wire import messages as m
+
+__all__ = ["JobPhase", "Worker", "WorkerSettings"]
+
+ASSIGNMENT_TIMEOUT = 7.5
+REGISTER_TIMEOUT = 10.0
+STATUS_INTERVAL = 2.5
+RETRY_FIRST, RETRY_LONGEST = 0.25, 10.0
+#: Ended jobs whose report could not be sent are remembered, so many of them.
+MAX_UNSENT = 1000
+
+_STATUS, _REGISTER = "status", "register"
+
+
+class JobPhase(enum.Enum):
+    """Where a job is, as its worker sees it."""
+
+    OFFERED = "offered"
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+@dataclass(slots=True)
+class _Job:
+    phase: JobPhase
+    acceptance: io.Acceptance = field(default_factory=io.Acceptance)
+    started: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How a worker presents itself.
+
+    Attributes:
+        registration: what it registers as.
+        load_threshold: with this load or more it takes no job.
+        max_jobs: it never has more jobs than this; None = only the load counts.
+        max_retry: attempts in a row to reach the server before it gives up; while jobs run it never does.
+    """
+
+    registration: m.RegisterWorkerRequest
+    load_threshold: float = 0.7
+    max_jobs: int | None = None
+    max_retry: int = 16
+
+
+class Worker:
+    """The machine of one worker."""
+
+    def __init__(self, settings: WorkerSettings, random: Callable[[], float]) -> None:
+        """Make a worker that has no connection yet; `start` asks for one.
+
+        Args:
+            settings: how it presents itself.
+            random: numbers from 0 to 1, to spread the attempts of many workers.
+        """
+        self._settings = settings
+        self._random = random
+        self._timers: Timers[str] = Timers()
+        self._jobs: dict[str, _Job] = {}
+        self._unsent: dict[str, m.UpdateJobStatus] = {}
+        self._worker_id = ""
+        self._ever_registered = False
+        self._failures = 0
+        self._load = 0.0
+        self._draining = False
+        self._over = False
+        self._reported_full = False
+        self._out: list[io.Output] = []
+
+    @property
+    def deadline(self) -> float | None:
+        """When the machine wants a `tick`."""
+        return self._timers.deadline
+
+    @property
+    def worker_id(self) -> str:
+        """The id the server gave us; "" while we are not registered."""
+        return self._worker_id
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no more jobs because it is to end."""
+        return self._draining
+
+    @property
+    def full(self) -> bool:
+        """Whether it takes no job now."""
+        limit = self._settings.max_jobs
+        return (
+            self._draining
+            or self._load >= self._settings.load_threshold
+            or (limit is not None and len(self._jobs) >= limit)
+        )
+
+    @property
+    def running(self) -> int:
+        """How many jobs run."""
+        return sum(job.phase is JobPhase.RUNNING for job in self._jobs.values())
+
+    def phase(self, job_id: str) -> JobPhase:
+        """Where a job is; unknown ones have ended."""
+        return self._jobs[job_id].phase if job_id in self._jobs else JobPhase.ENDED
+
+    # -- the connection ----------------------------------------------------------------------------------------------
+
+    def start(self) -> list[io.Output]:
+        """Begin."""
+        return [io.Connect(0.0)]
+
+    def opened(self, now: float) -> list[io.Output]:
+        """The socket is open."""
+        self._send(m.WorkerMessage(register=self._settings.registration))
+        self._timers.set(_REGISTER, now + REGISTER_TIMEOUT)
+        return self._take()
+
+    def refused(self, detail: str, *, final: bool) -> list[io.Output]:
+        """The socket could not be opened; `final`: the server said that it never will."""
+        if final and not self._ever_registered:
+            self._over = True
+            return [io.GaveUp(detail)]
+        return self._retry(detail)
+
+    def lost(self, detail: str) -> list[io.Output]:
+        """The socket is gone. Running jobs go on; offers are void."""
+        self._worker_id = ""
+        self._timers = Timers()
+        for job_id, job in list(self._jobs.items()):
+            if job.phase is not JobPhase.RUNNING:
+                del self._jobs[job_id]
+                self._out.append(io.Withdrawn(job_id, f"the connection to the server was lost: {detail}"))
+        self._check_drained()
+        if not self._over:
+            self._out += self._retry(detail)
+        return self._take()
+
+    def received(self, now: float, message: m.ServerMessage) -> list[io.Output]:
+        """The server sent a message."""
+        match message.WhichOneof("message"):
+            case "register":
+                self._registered(now, message.register)
+            case "availability":
+                self._offered(message.availability.job)
+            case "assignment":
+                self._assigned(message.assignment)
+            case "termination":
+                job_id = message.termination.job_id
+                if self.phase(job_id) is JobPhase.RUNNING:
+                    self._out.append(io.Shutdown(job_id, "ended by the server"))
+            case _:
+                pass
+        return self._take()
+
+    def tick(self, now: float) -> list[io.Output]:
+        """The deadline may have passed."""
+        for name in self._timers.expire(now):
+            if name == _STATUS:
+                self._report(now)
+            elif name == _REGISTER:
+                self._out += self._retry("the server did not answer the registration")
+            else:
+                self._jobs.pop(name, None)
+                self._out.append(io.Withdrawn(name, f"no assignment came within {ASSIGNMENT_TIMEOUT:g} s"))
+                self._check_drained()
+        return self._take()
+
+    # -- what the program says ---------------------------------------------------------------------------------------
+
+    def accept(self, now: float, job_id: str, acceptance: io.Acceptance) -> list[io.Output]:
+        """Take an offered job."""
+        job = self._jobs.get(job_id)
+        if job is None or job.phase is not JobPhase.OFFERED:
+            return []
+        job.phase, job.acceptance = JobPhase.ACCEPTED, acceptance
+        self._timers.set(job_id, now + ASSIGNMENT_TIMEOUT)
+        answer = m.AvailabilityResponse(
+            job_id=job_id,
+            available=True,
+            participant_identity=acceptance.identity,
+            participant_name=acceptance.name,
+            participant_metadata=acceptance.metadata,
+            participant_attributes=acceptance.attributes,
+        )
+        self._send(m.WorkerMessage(availability=answer))
+        return self._take()
+
+    def decline(self, job_id: str, *, terminate: bool) -> list[io.Output]:
+        """Do not take an offered job; `terminate`: nobody shall."""
+        job = self._jobs.get(job_id)
+        if job is None or job.phase is not JobPhase.OFFERED:
+            return []
+        del self._jobs[job_id]
+        answer = m.AvailabilityResponse(job_id=job_id, available=False, terminate=terminate)
+        self._send(m.WorkerMessage(availability=answer))
+        self._check_drained()
+        return self._take()
+
+    def job_started(self, job_id: str) -> list[io.Output]:
+        """A job's entrypoint runs."""
+        if self.phase(job_id) is JobPhase.RUNNING:
+            self._jobs[job_id].started = True
+            self._job_status(job_id, m.JobStatus.JS_RUNNING)
+        return self._take()
+
+    def job_ended(self, now: float, job_id: str, error: str) -> list[io.Output]:
+        """A job is over; `error` is "" when it went well."""
+        if self._jobs.pop(job_id, None) is None:
+            return []
+        self._job_status(job_id, m.JobStatus.JS_FAILED if error else m.JobStatus.JS_SUCCESS, error)
+        if self._reported_full and not self.full and self._worker_id:
+            self._report(now)
+        self._check_drained()
+        return self._take()
+
+    def adopt(self, job_id: str) -> None:
+        """A job that no server assigned runs here."""
+        self._jobs[job_id] = _Job(JobPhase.RUNNING)
+
+    def set_load(self, now: float, load: float) -> list[io.Output]:
+        """How busy the machine is, 0 to 1. Becoming full or free is reported at once."""
+        self._load = load
+        if self._worker_id and self.full != self._reported_full:
+            self._report(now)
+        return self._take()
+
+    def drain(self, now: float) -> list[io.Output]:
+        """Take no more jobs; `Drained` follows when the last has ended."""
+        if not self._draining:
+            self._draining = True
+            if self._worker_id:
+                self._report(now)
+        self._check_drained()
+        return self._take()
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _registered(self, now: float, response: m.RegisterWorkerResponse) -> None:
+        if self._worker_id:
+            return
+        self._timers.cancel(_REGISTER)
+        self._failures = 0
+        self._ever_registered = True
+        self._worker_id = response.worker_id
+        self._out.append(io.Registered(response.worker_id, response.server_info))
+        mine = [*self._jobs, *self._unsent]
+        if mine:
+            self._send(m.WorkerMessage(migrate_job=m.MigrateJobRequest(job_ids=mine)))
+        for job_id, job in self._jobs.items():
+            if job.started:
+                self._job_status(job_id, m.JobStatus.JS_RUNNING)
+        unsent, self._unsent = self._unsent, {}
+        for update in unsent.values():
+            self._send(m.WorkerMessage(update_job=update))
+        self._report(now)
+
+    def _offered(self, job: m.Job) -> None:
+        if self.full or job.id in self._jobs:
+            answer = m.AvailabilityResponse(job_id=job.id, available=False)
+            self._send(m.WorkerMessage(availability=answer))
+            return
+        self._jobs[job.id] = _Job(JobPhase.OFFERED)
+        self._out.append(io.Ask(job))
+
+    def _assigned(self, assignment: m.JobAssignment) -> None:
+        job_id = assignment.job.id
+        if self.phase(job_id) is not JobPhase.ACCEPTED:
+            if self.phase(job_id) is JobPhase.ENDED:
+                self._job_status(job_id, m.JobStatus.JS_FAILED, "the assignment came too late")
+            return
+        self._timers.cancel(job_id)
+        job = self._jobs[job_id]
+        job.phase = JobPhase.RUNNING
+        self._out.append(io.Launch(assignment.job, job.acceptance, assignment.url, assignment.token))
+
+    def _report(self, now: float) -> None:
+        self._reported_full = self.full
+        status = m.WorkerStatus.WS_FULL if self._reported_full else m.WorkerStatus.WS_AVAILABLE
+        update = m.UpdateWorkerStatus(status=status, load=self._load, job_count=self.running)
+        self._send(m.WorkerMessage(update_worker=update))
+        self._timers.set(_STATUS, now + STATUS_INTERVAL)
+
+    def _job_status(self, job_id: str, status: m.JobStatus, error: str = "") -> None:
+        update = m.UpdateJobStatus(job_id=job_id, status=status, error=error)
+        if self._worker_id:
+            self._send(m.WorkerMessage(update_job=update))
+        elif status != m.JobStatus.JS_RUNNING and len(self._unsent) < MAX_UNSENT:
+            self._unsent[job_id] = update
+
+    def _retry(self, detail: str) -> list[io.Output]:
+        self._timers.cancel(_REGISTER)
+        self._failures += 1
+        if self._failures > self._settings.max_retry and not self.running:
+            self._over = True
+            return [io.GaveUp(f"{detail} ({self._failures} attempts)")]
+        delay = min(RETRY_FIRST * 2 ** (self._failures - 1), RETRY_LONGEST)
+        return [io.Connect(delay * (0.5 + 0.5 * self._random()))]
+
+    def _check_drained(self) -> None:
+        if self._draining and not self._jobs and not self._over:
+            self._over = True
+            self._out.append(io.Drained())
+
+    def _send(self, message: m.WorkerMessage) -> None:
+        self._out.append(io.Send(message))
+
+    def _take(self) -> list[io.Output]:
+        out, self._out = self._out, []
+        return out
