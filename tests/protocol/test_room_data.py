@@ -286,3 +286,20 @@ def test_whoever_leaves_takes_its_data_tracks_and_subscriptions_along(stage):
     carol.send(update_data_subscription=m.UpdateDataSubscription(updates=[update]))
     ada.send(leave=m.LeaveRequest())
     assert not carol.told("data_track_subscriber_handles")[-1].sub_handles
+
+
+def test_data_tracks_come_by_themselves_to_whoever_asked_for_that(stage):
+    ada = stage.join("ada")
+    early = stage.join("early", auto_subscribe_data_track=True)
+    ada.send(publish_data_track_request=m.PublishDataTrackRequest(pub_handle=7, name="points"))
+    late = stage.join("late", auto_subscribe_data_track=True)
+    for actor in (early, late):
+        assert len(actor.told("data_track_subscriber_handles")[-1].sub_handles) == 1
+
+
+def test_a_message_of_the_server_that_is_repeated_is_sent_once(stage):
+    stage.join("ada")
+    for nonce in (b"n" * 16, b"n" * 16, b"m" * 16, b"", b""):
+        packet = m.DataPacket(user=m.UserPacket(payload=b"x", nonce=nonce))
+        stage.step(inputs.SendServerData(packet))
+    assert len(sent(stage)) == 4

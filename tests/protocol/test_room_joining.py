@@ -305,3 +305,16 @@ def test_an_agent_alone_does_not_keep_a_room_open_but_one_unseen_does(make_stage
     stage.join("spy", grants={"hidden": True})
     stage.wait(1000)
     assert not stage.room.state.ended
+
+
+def test_counts_are_told_once_for_many_who_join_at_once(stage):
+    ada = stage.join("ada")
+    for number in range(10):
+        stage.join(f"p{number}")
+    stage.wait(2)
+    assert [each.room.num_participants for each in ada.told("room_update")] == [11]
+
+
+def test_the_trailer_of_injected_frames_is_one_per_room(stage):
+    first, second = (stage.join(name).told("join")[0].sif_trailer for name in ("ada", "bob"))
+    assert first and first == second

@@ -405,15 +405,18 @@ def test_track_features_and_sizes_are_told_on(stage):
     assert (tracks[picture.sid].width, tracks[picture.sid].height) == (99, 55)
 
 
-def test_trickled_candidates_go_to_the_right_connection_once_readable(stage):
+def test_trickled_candidates_are_not_needed_and_hurt_nobody(stage):
     ada = stage.join("ada", single=False)
-    link = ada.member.link
-    good = '{"candidate":"candidate:1 1 udp 1 127.0.0.1 9 typ host","sdpMid":"0","sdpMLineIndex":0}'
-    for target in (m.SignalTarget.PUBLISHER, m.SignalTarget.SUBSCRIBER):
-        ada.send(trickle=m.TrickleRequest(candidateInit=good, target=target))
-    ada.send(trickle=m.TrickleRequest(candidateInit="{", target=m.SignalTarget.PUBLISHER))
-    ada.send(trickle=m.TrickleRequest(final=True, target=m.SignalTarget.PUBLISHER))
-    assert [each.peer for each in stage.commands(outputs.AddCandidate)] == [link.publisher, link.subscriber]
+    for init in ('{"candidate":"candidate:1 1 udp 1 127.0.0.1 9 typ host"}', "{", ""):
+        assert ada.send(trickle=m.TrickleRequest(candidateInit=init, target=m.SignalTarget.SUBSCRIBER)) == []
+
+
+@pytest.mark.parametrize("sdp", ["v=0" + "\r\nm=audio 9 x 0" * 10_000, "v=0\r\n" + "a" * 2_000_000])
+def test_an_offer_beyond_all_measure_ends_the_participant(stage, sdp):
+    ada = stage.join("ada")
+    ada.send(offer=m.SessionDescription(type="offer", sdp=sdp))
+    assert not stage.commands(outputs.AcceptOffer)
+    assert ada.told("leave")[0].action == m.LeaveRequest.DISCONNECT
 
 
 def test_a_description_that_cannot_be_used_means_a_full_reconnect(stage):

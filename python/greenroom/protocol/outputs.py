@@ -10,7 +10,6 @@ from greenroom.wire import messages as m
 __all__ = [
     "AcceptAnswer",
     "AcceptOffer",
-    "AddCandidate",
     "AddTrack",
     "Announce",
     "ClosePeer",
@@ -123,14 +122,6 @@ class AcceptAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class AddCandidate:
-    """Use a remote candidate."""
-
-    peer: int
-    candidate: str
-
-
-@dataclass(frozen=True, slots=True)
 class AddTrack:
     """Make what a connection sends on a section a track; layers are (rid, quality, width, height)."""
 
@@ -202,7 +193,6 @@ EngineCommand: TypeAlias = (
     | AcceptOffer
     | CreateOffer
     | AcceptAnswer
-    | AddCandidate
     | AddTrack
     | RemoveTrack
     | MuteTrack

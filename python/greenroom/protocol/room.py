@@ -59,6 +59,7 @@ class Room:
             metadata=config.metadata,
         )
         self.state = RoomState(info, settings, sources, now)
+        self.state.sif_trailer = sources.sid("").encode()
         self.state.timers.set(("empty", ""), now + info.empty_timeout)
         room_api.refresh_tokens(self.state)
         self.state.emit(Announce("room_started"))
@@ -200,6 +201,8 @@ class Room:
                 room_media.update_dynacast(state, state.tracks[key])
             elif name == "subscription":
                 room_media.give_up(state, key)
+            elif name == "counts":
+                state.update_room()
             elif name == "tokens":
                 room_api.refresh_tokens(state)
             elif name in ("rpc", "rpc_ack"):

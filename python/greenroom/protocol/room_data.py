@@ -14,6 +14,7 @@ from greenroom.wire.data import DATA_TRACK, LOSSY, RELIABLE, decode_packet, enco
 from greenroom.wire.sids import DATA_TRACK as DATA_TRACK_SID
 
 __all__ = [
+    "auto_subscribe",
     "call_rpc",
     "on_data",
     "publish_data_track",
@@ -25,6 +26,7 @@ __all__ = [
     "unpublish_data_track",
 ]
 
+_KEPT_NONCES = 1000
 _ACK_TIMEOUT = 2.0
 _RPC_VERSION = 1
 _ACK_MISSING = (1501, "Connection timeout")
@@ -52,6 +54,8 @@ def on_data(room: RoomState, member: Member, label: str, payload: bytes) -> None
 
 def send_packet(room: RoomState, packet: m.DataPacket, sender: Member | None) -> None:
     """Send a packet to those it is for, now or, when it is reliable, as soon as their channels are open."""
+    if packet.HasField("user") and _seen_before(room, packet.user.nonce):
+        return
     payload = encode_packet(packet)
     reliable = packet.kind == m.DataPacket.RELIABLE
     peers = []
@@ -62,6 +66,17 @@ def send_packet(room: RoomState, packet: m.DataPacket, sender: Member | None) ->
             _hold(room, member, payload)
     if peers:
         room.emit(SendData(tuple(peers), RELIABLE if reliable else LOSSY, payload))
+
+
+def _seen_before(room: RoomState, nonce: bytes) -> bool:
+    """Whether a message with this nonce was sent already; the sender repeats it when it got no answer."""
+    if not nonce:
+        return False
+    seen = nonce in room.nonces
+    room.nonces[nonce] = None
+    while len(room.nonces) > _KEPT_NONCES:
+        del room.nonces[next(iter(room.nonces))]
+    return seen
 
 
 def release_held(room: RoomState, member: Member) -> None:
@@ -102,6 +117,9 @@ def publish_data_track(room: RoomState, member: Member, request: m.PublishDataTr
     member.data_tracks[request.pub_handle] = DataTrack(info, member)
     room.tell(member, publish_data_track_response=m.PublishDataTrackResponse(info=info))
     room.broadcast(member, to_self=False)
+    for other in room.others(member):
+        if other.subscriptions.automatic_data:
+            auto_subscribe(room, other)
 
 
 def unpublish_data_track(room: RoomState, member: Member, request: m.UnpublishDataTrackRequest) -> None:
@@ -129,6 +147,18 @@ def remove_data_tracks(room: RoomState, member: Member, handles: list[int]) -> N
             del track.handles[identity]
             if subscriber is not None:
                 _tell_handles(room, subscriber)
+
+
+def auto_subscribe(room: RoomState, member: Member) -> None:
+    """Give a participant that asked for it every data track."""
+    if not member.subscriptions.automatic_data:
+        return
+    update = m.UpdateDataSubscription()
+    for other in room.others(member):
+        for track in other.data_tracks.values():
+            update.updates.add(track_sid=track.info.sid, subscribe=True)
+    if update.updates:
+        subscribe_data(room, member, update)
 
 
 def subscribe_data(room: RoomState, member: Member, message: m.UpdateDataSubscription) -> None:

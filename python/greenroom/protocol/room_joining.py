@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greenroom.protocol import room_link, room_media
+from greenroom.protocol import room_data, room_link, room_media
 from greenroom.protocol.inputs import Join
 from greenroom.protocol.member import Link, Member, permission_from, profile_from
 from greenroom.protocol.outputs import CloseSocket, CreateOffer, RefreshToken, SendSignal
@@ -61,8 +61,9 @@ def _admit(room: RoomState, request: Join) -> None:
         room_link.on_offer(room, member, request.parameters.offer)
     if member.link.subscriber:
         room.emit(CreateOffer(member.link.subscriber))
+    room_data.auto_subscribe(room, member)
     if not member.dependent:
-        room.update_room()
+        room.counts_changed()
 
 
 def _new_member(room: RoomState, request: Join) -> Member:
@@ -76,7 +77,9 @@ def _new_member(room: RoomState, request: Join) -> Member:
         joined_at=room.wall,
         link=Link(single=parameters.single, client=parameters.client, connection=request.connection),
         desk=PublishDesk(),
-        subscriptions=Subscriptions(parameters.auto_subscribe, parameters.adaptive_stream),
+        subscriptions=Subscriptions(
+            parameters.auto_subscribe, parameters.adaptive_stream, parameters.auto_subscribe_data_track
+        ),
         access=Access(),
     )
 
@@ -106,7 +109,7 @@ def _join_response(room: RoomState, member: Member) -> m.JoinResponse:
         ping_interval=settings.ping_interval,
         ping_timeout=settings.ping_timeout,
         server_info=settings.server_info,
-        sif_trailer=room.sources.sid("").encode(),
+        sif_trailer=room.sif_trailer,
         enabled_publish_codecs=[m.Codec(mime=mime) for mime in _CODECS],
         fast_publish=member.permission.can_publish,
     )

@@ -55,7 +55,7 @@ def remove(
     event = "participant_left" if was_active else "participant_connection_aborted"
     room.emit(Announce(event, member.info(reason)))
     if not room.ended and not member.dependent:
-        room.update_room()
+        room.counts_changed()
     if not room.ended and member.keeps_open:
         _watch_emptiness(room)
 

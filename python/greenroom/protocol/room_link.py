@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from greenroom.errors import ProtocolError
 from greenroom.protocol import room_data, room_media
 from greenroom.protocol.member import Link, Member
 from greenroom.protocol.outputs import (
     AcceptAnswer,
     AcceptOffer,
-    AddCandidate,
     Announce,
     CloseSocket,
     CreateOffer,
@@ -20,7 +18,6 @@ from greenroom.protocol.publishing import SectionLike
 from greenroom.protocol.room_leaving import leave_message, remove
 from greenroom.protocol.room_state import RoomState
 from greenroom.wire import messages as m
-from greenroom.wire.candidates import SUBSCRIBER, decode_candidate
 
 __all__ = [
     "answer_ready",
@@ -31,7 +28,6 @@ __all__ = [
     "offer_ready",
     "on_answer",
     "on_offer",
-    "on_trickle",
     "open_peers",
     "peer_state",
     "sections_needed",
@@ -52,6 +48,10 @@ def open_peers(room: RoomState, member: Member) -> None:
 
 def on_offer(room: RoomState, member: Member, offer: m.SessionDescription) -> None:
     """The client offers on its publisher connection."""
+    limits = room.settings.limits
+    if len(offer.sdp) > limits.description or offer.sdp.count("\nm=") > limits.sections:
+        remove(room, member, m.DisconnectReason.STATE_MISMATCH, action=m.LeaveRequest.DISCONNECT)
+        return
     room.emit(AcceptOffer(member.link.publisher, offer.id, offer.sdp))
 
 
@@ -59,18 +59,6 @@ def on_answer(room: RoomState, member: Member, answer: m.SessionDescription) -> 
     """The client answers our offer on its subscriber connection."""
     if member.link.subscriber:
         room.emit(AcceptAnswer(member.link.subscriber, answer.id, answer.sdp))
-
-
-def on_trickle(room: RoomState, member: Member, trickle: m.TrickleRequest) -> None:
-    """The client found a candidate."""
-    link = member.link
-    peer = link.subscriber if trickle.target == SUBSCRIBER else link.publisher
-    try:
-        candidate = decode_candidate(trickle)
-    except ProtocolError:
-        return
-    if peer and candidate:
-        room.emit(AddCandidate(peer, candidate))
 
 
 def answer_ready(room: RoomState, member: Member, offer_id: int, sdp: str, sections: Sequence[SectionLike]) -> None:

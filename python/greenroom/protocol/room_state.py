@@ -17,6 +17,8 @@ from greenroom.wire import messages as m
 
 __all__ = ["RoomState", "Sources", "TimerKey"]
 
+_COUNTS_DELAY = 1.0
+
 #: (what for, about whom or what)
 TimerKey = tuple[str, str]
 
@@ -54,6 +56,8 @@ class RoomState:
     quality: dict[str, QualityScore] = field(default_factory=dict)
     dynacast: dict[str, Dynacast] = field(default_factory=dict)
     ended: bool = False
+    sif_trailer: bytes = b""
+    nonces: dict[bytes, None] = field(default_factory=dict)
     outbox: list[Output] = field(default_factory=list)
 
     @property
@@ -102,6 +106,10 @@ class RoomState:
         info.num_publishers = sum(bool(member.tracks) for member in self.members.values())
         info.active_recording = any(member.permission.recorder for member in self.members.values())
         return info
+
+    def counts_changed(self) -> None:
+        """Tell everybody soon how many there are; joins and departures in a row are told of once."""
+        self.timers.set_default(("counts", ""), self.now + _COUNTS_DELAY)
 
     def update_room(self) -> None:
         """Tell everybody how the room is now."""

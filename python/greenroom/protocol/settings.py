@@ -22,6 +22,8 @@ class Limits:
     metadata: int = 512 * 1024
     attributes: int = 64 * 1024
     held_data: int = 100_000
+    description: int = 1024 * 1024
+    sections: int = 500
     waiting_subscriptions: int = 1000
 
 

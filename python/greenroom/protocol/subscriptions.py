@@ -45,6 +45,7 @@ class Subscriptions:
 
     Attributes:
         automatic: every track is wanted unless declined.
+        automatic_data: the same for data tracks.
         declined: track sids unsubscribed by hand.
         wanted: track sids subscribed by hand.
         denied: tracks wanted that their publisher does not let it have.
@@ -55,6 +56,7 @@ class Subscriptions:
 
     automatic: bool
     adaptive: bool
+    automatic_data: bool = False
     declined: set[str] = field(default_factory=set)
     wanted: set[str] = field(default_factory=set)
     denied: set[str] = field(default_factory=set)

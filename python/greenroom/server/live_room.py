@@ -152,8 +152,6 @@ class LiveRoom:
                 engine.accept_answer(peer, offer_id, sdp)
             case outputs.CreateOffer(peer, ice_restart):
                 engine.create_offer(peer, ice_restart=ice_restart)
-            case outputs.AddCandidate(peer, candidate):
-                engine.add_candidate(peer, candidate)
             case outputs.OpenPeer(peer, offers):
                 self._attach(peer)
                 engine.open_server_peer(self.handle, peer, offers=offers)
