@@ -13,7 +13,7 @@ pub(crate) type Micros = i64;
 const MAX_AGE: Micros = 10_000_000;
 /// A later report than the offset says is delayed; this is the most that one moves the offset, before smoothing.
 const MAX_EXCESS: Micros = 50_000;
-const SMOOTHING: Micros = 32;
+const SMOOTHING: Micros = 64;
 /// An offset that grew by more than this, in this many reports running, is a clock that was set.
 const CLOCK_STEP: Micros = 1_000_000;
 const CLOCK_STEP_REPORTS: u32 = 3;

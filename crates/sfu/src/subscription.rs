@@ -56,6 +56,8 @@ pub(crate) struct Subscription {
     /// Published ticks minus forwarded ticks.
     tick_offset: u64,
     next_seq: u64,
+    /// Ticks by which the timeline runs ahead of the capture times.
+    ahead: i64,
     last: Option<Last>,
     first_ticks: u64,
     ids: Option<vp8::Ids>,
@@ -95,6 +97,7 @@ impl Subscription {
             mapping: Mapping::default(),
             tick_offset: 0,
             next_seq: seq,
+            ahead: 0,
             last: None,
             first_ticks: ticks,
             ids: None,
@@ -268,8 +271,9 @@ impl Subscription {
     }
 
     /// The forwarded ticks of the first packet of a source: as much after the last packet as it was captured after
-    /// that, and always after it.
-    fn next_ticks(&self, now: Micros, arrival: &Arrival<'_>) -> u64 {
+    /// that, and always after it. A source that lags behind the one before pushes the timeline ahead; the next change
+    /// of source takes that back, so that it does not add up.
+    fn next_ticks(&mut self, now: Micros, arrival: &Arrival<'_>) -> u64 {
         let Some(last) = self.last else {
             return self.first_ticks;
         };
@@ -288,7 +292,8 @@ impl Subscription {
         };
         let tolerance = if self.interrupted { MAX_PAUSE_DRIFT } else { MAX_DRIFT };
         let trusted = captured.saturating_sub(passed).saturating_abs() <= tolerance;
-        let advance = if trusted { advance } else { scale(passed, rate, 1_000_000) };
+        let advance = if trusted { advance - self.ahead } else { scale(passed, rate, 1_000_000) };
+        self.ahead = 1.max(advance) - advance;
         last.ticks.wrapping_add_signed(advance.max(1))
     }
 }

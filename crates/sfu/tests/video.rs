@@ -145,6 +145,41 @@ fn switching_layers_waits_for_a_key_frame_and_leaves_no_seam() {
 }
 
 #[test]
+fn a_layer_that_lags_behind_the_others_does_not_push_the_timeline_further_at_each_switch() {
+    let mut stage = Stage::simulcast();
+    let mut layers: Vec<Vp8Layer> = (0..3).map(Vp8Layer::new).collect();
+    stage.subscribe(ALICE);
+    for number in 0..1200_u32 {
+        stage.advance_to(Duration::from_micros(u64::from(number) * FRAME));
+        if number % 60 == 0 {
+            stage.set(ALICE, false, if number % 120 == 0 { 2 } else { 0 }, 0);
+        }
+        // The high layer needs 100 ms more than the low one from the camera to the server.
+        for (index, behind) in [(0, 0), (2, 3)] {
+            if let Some(number) = number.checked_sub(behind) {
+                for packet in layers[index].frame(Duration::from_micros(u64::from(number) * FRAME)) {
+                    stage.packet(TRACK, index, &packet);
+                }
+            }
+        }
+        for layer in stage.take_requests() {
+            layers[layer].key_next = true;
+        }
+    }
+    let verdict = judge(&stage.received(ALICE));
+    verdict.expect_flawless();
+    assert!(verdict.layers().len() >= 18, "{:?}", verdict.layers());
+    verdict.expect_timeline(9_000 + 90);
+    // Each packet's wallclock says when it was captured, whatever its timestamp had to be.
+    for sent in stage.received(ALICE) {
+        let label = common::source::Label::read(&sent.payload[sent.vp8().len + 1..]);
+        let error = sent.wallclock.as_micros() as i64 - label.captured as i64;
+        // A report is seen with the packet after it, up to a frame late; all tracks of a publisher are off alike.
+        assert!((-1_000..=FRAME as i64).contains(&error), "{label:?} is said to be captured {error} us off");
+    }
+}
+
+#[test]
 fn without_sender_reports_arrival_times_relate_the_layers() {
     let mut stage = Stage::simulcast();
     let mut camera = Camera::new(3);
