@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup apt build playground check fix test test-rust test-python test-wheel demo wheel bench docs clean
+.PHONY: help setup apt build playground check fix test test-rust test-python test-wheel demo wheel bench conversions contact-sheet clean
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -73,6 +73,12 @@ test-wheel: wheel
 
 bench: setup build ## the measurements of benches/, printed
 	$(PY) -m greenroom bench
+
+conversions: build ## check all 121 picture conversions against exact arithmetic
+	$(PY) -m greenroom.media
+
+contact-sheet: build ## a test chart through all 121 picture conversions, to look at
+	$(PY) tools/contact_sheet.py contact_sheet.png
 
 clean: ## remove what was built, keep what was installed
 	cargo clean
