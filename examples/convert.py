@@ -1,34 +1,36 @@
-"""Save the first picture of a video as a PPM file: `python examples/convert.py URL TOKEN picture.ppm`.
+"""Convert every received picture to another encoding: `python examples/convert.py dev`.
 
 Frames arrive in the decoder's encoding, I420; `convert` turns them into any of the other ten.
 """
 
-import asyncio
-import sys
-from pathlib import Path
+import logging
 
 from greenroom import rtc
+from greenroom.agents import AutoSubscribe, JobContext, JobRequest, WorkerOptions, cli
+
+log = logging.getLogger("convert")
 
 
-def save(frame: rtc.VideoFrame, path: Path) -> None:
-    rgb = frame.convert(rtc.VideoBufferType.RGB24)
-    path.write_bytes(b"P6 %d %d 255\n" % (rgb.width, rgb.height) + bytes(rgb.data))
+def do_something(frame: rtc.VideoFrame) -> None:
+    log.debug("%s", frame)
 
 
-async def main(url: str, token: str, path: str) -> None:
-    async with rtc.Room() as room:
-        await room.connect(url, token)
-        while True:
-            track, _, participant = await room.wait_for("track_subscribed")
-            if track.kind == rtc.TrackKind.KIND_VIDEO:
-                break
-        stream = rtc.VideoStream(track)
-        async for event in stream:
-            print(f"{participant.identity} sends {event.frame.type.name}")
-            save(event.frame, Path(path))
-            break
-        await stream.aclose()
+async def entrypoint(job: JobContext) -> None:
+    @job.room.on("track_subscribed")
+    async def on_track_subscribed(
+        track: rtc.Track,
+        publication: rtc.TrackPublication,
+        participant: rtc.RemoteParticipant,
+    ) -> None:
+        async for event in rtc.VideoStream(track):
+            frame = event.frame
+            log.debug("%s arrives as %s", track.name, frame.type)
+            do_something(frame.convert(rtc.VideoBufferType.BGRA))
+
+
+async def request_fnc(req: JobRequest) -> None:
+    await req.accept(entrypoint, auto_subscribe=AutoSubscribe.VIDEO_ONLY)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:4]))
+    cli.run_app(WorkerOptions(request_fnc=request_fnc))

@@ -1,12 +1,13 @@
-"""Publish a WAV file to its last sample, then leave: `python examples/finite_audio.py URL TOKEN speech.wav`."""
+"""Publish a WAV file to its last sample, then end the job: `SPEECH=speech.wav python examples/finite_audio.py dev`."""
 
-import asyncio
-import sys
+import os
 import wave
 from collections.abc import Iterator
 
 from greenroom import rtc
+from greenroom.agents import JobContext, JobRequest, WorkerOptions, cli
 
+PATH = os.environ.get("SPEECH", "speech.wav")
 FRAME_MS = 20
 
 
@@ -17,19 +18,22 @@ def frames(file: wave.Wave_read) -> Iterator[rtc.AudioFrame]:
         yield rtc.AudioFrame(data, rate, channels, len(data) // (2 * channels))
 
 
-async def main(url: str, token: str, path: str) -> None:
-    async with rtc.Room() as room:
-        await room.connect(url, token)
-        with wave.open(path) as file:
-            source = rtc.AudioSource(file.getframerate(), file.getnchannels())
-            track = rtc.LocalAudioTrack.create_audio_track("speech", source)
-            options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
-            publication = await room.local_participant.publish_track(track, options)
-            await publication.wait_for_subscription()
-            for frame in frames(file):
-                await source.capture_frame(frame)
-        await source.wait_for_playout()
+async def entrypoint(job: JobContext) -> None:
+    with wave.open(PATH) as file:
+        source = rtc.AudioSource(file.getframerate(), file.getnchannels())
+        track = rtc.LocalAudioTrack.create_audio_track("speech", source)
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        publication = await job.agent.publish_track(track, options)
+        await publication.wait_for_subscription()
+        for frame in frames(file):
+            await source.capture_frame(frame)
+    await source.wait_for_playout()
+    job.shutdown("finished")
+
+
+async def request_fnc(req: JobRequest) -> None:
+    await req.accept(entrypoint)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:4]))
+    cli.run_app(WorkerOptions(request_fnc=request_fnc))

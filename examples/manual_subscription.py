@@ -1,9 +1,14 @@
-"""Receive microphones only, each by its own decision: `python examples/manual_subscription.py URL TOKEN`."""
+"""Receive microphones only, each by its own decision: `python examples/manual_subscription.py dev`.
 
-import asyncio
-import sys
+Nothing is subscribed by itself, so the server sends nothing that was not asked for.
+"""
+
+import logging
 
 from greenroom import rtc
+from greenroom.agents import AutoSubscribe, JobContext, JobRequest, WorkerOptions, cli
+
+log = logging.getLogger("manual")
 
 
 def subscribe_if_wanted(publication: rtc.RemoteTrackPublication) -> None:
@@ -11,27 +16,30 @@ def subscribe_if_wanted(publication: rtc.RemoteTrackPublication) -> None:
         publication.set_subscribed(True)
 
 
-async def main(url: str, token: str) -> None:
-    room = rtc.Room()
-
-    @room.on("track_published")
+async def entrypoint(job: JobContext) -> None:
+    @job.room.on("track_published")
     def on_track_published(publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:
         subscribe_if_wanted(publication)
 
-    @room.on("track_subscribed")
+    @job.room.on("track_subscribed")
     def on_track_subscribed(
-        track: rtc.RemoteTrack, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+        track: rtc.Track, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
     ) -> None:
-        print(f"receiving {publication.name} of {participant.identity}")
+        log.info("receiving %s of %s", publication.name, participant.identity)
 
-    async with room:
-        await room.connect(url, token, rtc.RoomOptions(auto_subscribe=False))
-        # What was published before we came is here already, without an event.
-        for participant in room.remote_participants.values():
-            for publication in participant.track_publications.values():
-                subscribe_if_wanted(publication)
-        await room.wait_disconnected()
+    # What was published before we came is here already, without an event.
+    for participant in job.room.remote_participants.values():
+        for publication in participant.track_publications.values():
+            subscribe_if_wanted(publication)
+
+
+async def request_fnc(req: JobRequest) -> None:
+    await req.accept(
+        entrypoint,
+        # the other modes: SUBSCRIBE_ALL, AUDIO_ONLY, VIDEO_ONLY
+        auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE,
+    )
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:3]))
+    cli.run_app(WorkerOptions(request_fnc=request_fnc))

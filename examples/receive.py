@@ -1,36 +1,48 @@
-"""Receive every audio and video track of a room: `python examples/receive.py URL TOKEN`."""
+"""Receive every audio and video track: `python examples/receive.py dev`, then join a room.
+
+Each track gets a stream and a task that reads it; both end with the track.
+"""
 
 import asyncio
-import sys
+import logging
 
 from greenroom import rtc
+from greenroom.agents import JobContext, JobRequest, WorkerOptions, cli
+
+log = logging.getLogger("receive")
 
 
-async def main(url: str, token: str) -> None:
-    room = rtc.Room()
+def do_something(participant: rtc.RemoteParticipant, frame: rtc.AudioFrame | rtc.VideoFrame) -> None:
+    log.debug("%s: %s", participant.identity, frame)
 
-    @room.on("track_subscribed")
-    async def on_track_subscribed(
-        track: rtc.Track, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
-    ) -> None:
+
+async def entrypoint(job: JobContext) -> None:
+    readers = set()
+
+    async def read(track: rtc.Track, participant: rtc.RemoteParticipant) -> None:
         if track.kind == rtc.TrackKind.KIND_AUDIO:
-            frames = 0
-            async for event in rtc.AudioStream(track):  # 48000 Hz, mono, 10 ms
-                frames += 1
-                if frames % 100 == 0:
-                    print(f"{participant.identity}: audio, {event.frame}")
-        elif track.kind == rtc.TrackKind.KIND_VIDEO:
-            frames = 0
-            async for event in rtc.VideoStream(track):
-                frames += 1
-                if frames % 10 == 1:
-                    print(f"{participant.identity}: video, {event.frame} at {event.timestamp_us} us")
-        print(f"{participant.identity}: {publication.name} ended")
+            stream = rtc.AudioStream(track)  # 48000 Hz, mono, 10 ms
+        else:
+            stream = rtc.VideoStream(track)  # as the decoder gives it: I420
+        async for event in stream:
+            do_something(participant, event.frame)
+        await stream.aclose()
+        log.info("%s: %s ended", participant.identity, track.name)
 
-    async with room:
-        await room.connect(url, token)
-        await room.wait_disconnected()
+    @job.room.on("track_subscribed")
+    def on_track_subscribed(
+        track: rtc.Track,
+        publication: rtc.TrackPublication,
+        participant: rtc.RemoteParticipant,
+    ) -> None:
+        task = asyncio.create_task(read(track, participant))
+        readers.add(task)
+        task.add_done_callback(readers.discard)
+
+
+async def request_fnc(req: JobRequest) -> None:
+    await req.accept(entrypoint)  # auto_subscribe is SUBSCRIBE_ALL unless something else is said
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:3]))
+    cli.run_app(WorkerOptions(request_fnc=request_fnc))

@@ -1,12 +1,12 @@
-"""Publish one colour, ten frames a second: `python examples/still_colour.py URL TOKEN`.
+"""Publish one colour, ten frames a second: `python examples/still_colour.py dev`.
 
 A picture that does not change is sent again and again all the same: who joins later sees it at once.
 """
 
 import asyncio
-import sys
 
 from greenroom import rtc
+from greenroom.agents import JobContext, JobRequest, WorkerOptions, cli
 
 WIDTH = 640
 HEIGHT = 480
@@ -15,18 +15,22 @@ COLOUR = [255, 255, 0, 0]
 TYPE = rtc.VideoBufferType.ARGB
 
 
-async def main(url: str, token: str, type: rtc.VideoBufferType = TYPE) -> None:
-    async with rtc.Room() as room:
-        await room.connect(url, token)
-        source = rtc.VideoSource(WIDTH, HEIGHT)
-        track = rtc.LocalVideoTrack.create_video_track("example-track", source)
-        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_CAMERA)
-        await room.local_participant.publish_track(track, options)
-        data = bytearray(COLOUR * WIDTH * HEIGHT)
-        while room.isconnected():
-            source.capture_frame(rtc.VideoFrame(WIDTH, HEIGHT, type, data))  # not a coroutine: nothing is queued
-            await asyncio.sleep(0.1)
+async def entrypoint(job: JobContext) -> None:
+    source = rtc.VideoSource(WIDTH, HEIGHT)
+    track = rtc.LocalVideoTrack.create_video_track("example-track", source)
+    # The agent is a participant, so what it shows is its camera.
+    options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_CAMERA)
+    await job.agent.publish_track(track, options)
+
+    data = bytearray(COLOUR * WIDTH * HEIGHT)
+    while job.room.isconnected():
+        source.capture_frame(rtc.VideoFrame(WIDTH, HEIGHT, TYPE, data))  # not a coroutine: nothing is queued
+        await asyncio.sleep(0.1)
+
+
+async def request_fnc(req: JobRequest) -> None:
+    await req.accept(entrypoint)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:3]))
+    cli.run_app(WorkerOptions(request_fnc=request_fnc))

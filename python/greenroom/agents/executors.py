@@ -26,6 +26,9 @@ class Events(Protocol):
     def job_started(self, job_id: str) -> None:
         """Its entrypoint runs."""
 
+    async def job_outcome(self, job_id: str, error: str) -> None:
+        """Its entrypoint is over and the agent is about to leave. Returns when that was reported."""
+
     def job_ended(self, job_id: str, error: str) -> None:
         """It is over; `error` is "" when it went well."""
 
@@ -62,13 +65,7 @@ class TaskExecutor:
     def launch(self, launch: JobLaunch) -> None:
         """Run a job."""
         job_id = launch.info.job.id
-
-        def ended(error: str) -> None:
-            del self._runners[job_id]
-            self._events.job_ended(job_id, error)
-
-        runner = JobRunner(launch, self._proc, started=lambda: self._events.job_started(job_id), ended=ended)
-        self._runners[job_id] = runner
+        runner = self._runners[job_id] = JobRunner(launch, self._proc, _JobTask(self._events, self._runners, job_id))
         runner.start()
 
     def shutdown(self, job_id: str, reason: str) -> None:
@@ -82,6 +79,23 @@ class TaskExecutor:
         for runner in runners:
             runner.shutdown("worker closed")
         await asyncio.gather(*(runner.wait() for runner in runners))
+
+
+class _JobTask:
+    def __init__(self, events: Events, runners: dict[str, JobRunner], job_id: str) -> None:
+        self._events = events
+        self._runners = runners
+        self._job_id = job_id
+
+    def started(self) -> None:
+        self._events.job_started(self._job_id)
+
+    async def outcome(self, error: str) -> None:
+        await self._events.job_outcome(self._job_id, error)
+
+    def ended(self, error: str) -> None:
+        del self._runners[self._job_id]
+        self._events.job_ended(self._job_id, error)
 
 
 class ThreadExecutor:
@@ -100,15 +114,7 @@ class ThreadExecutor:
 
     def launch(self, launch: JobLaunch) -> None:
         """Run a job."""
-        job_id = launch.info.job.id
-
-        def started() -> None:
-            self._loop.call_soon_threadsafe(self._events.job_started, job_id)
-
-        def ended(error: str) -> None:
-            self._loop.call_soon_threadsafe(self._gone, job_id, error)
-
-        self._jobs[job_id] = _JobThread(launch, self._proc, started, ended)
+        self._jobs[launch.info.job.id] = _JobThread(launch, self._proc, self._events, self._gone)
 
     def shutdown(self, job_id: str, reason: str) -> None:
         """End a job, in order."""
@@ -128,21 +134,31 @@ class ThreadExecutor:
 
 
 class _JobThread:
-    def __init__(
-        self, launch: JobLaunch, proc: JobProcess, started: Callable[[], None], ended: Callable[[str], None]
-    ) -> None:
+    def __init__(self, launch: JobLaunch, proc: JobProcess, events: Events, gone: Callable[[str, str], None]) -> None:
         self._launch = launch
         self._proc = proc
-        self._started = started
-        self._ended = ended
+        self._events = events
+        self._gone = gone
+        self._worker_loop = asyncio.get_running_loop()
+        self._job_id = launch.info.job.id
         self._error = "the job's thread failed"
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runner: JobRunner | None = None
         self._reason: str | None = None
         # A daemon, so that an entrypoint that never ends cannot keep the process.
-        self.thread = threading.Thread(target=self._main, name=f"job {launch.info.job.id}", daemon=True)
+        self.thread = threading.Thread(target=self._main, name=f"job {self._job_id}", daemon=True)
         self.thread.start()
+
+    def started(self) -> None:
+        self._worker_loop.call_soon_threadsafe(self._events.job_started, self._job_id)
+
+    async def outcome(self, error: str) -> None:
+        reported = self._events.job_outcome(self._job_id, error)
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(reported, self._worker_loop))
+
+    def ended(self, error: str) -> None:
+        self._error = error
 
     def shutdown(self, reason: str) -> None:
         with self._lock:
@@ -156,13 +172,10 @@ class _JobThread:
         except BaseException as error:  # noqa: BLE001 - whatever it was, the worker must hear that the job is over
             self._error = repr(error)
         finally:
-            self._ended(self._error)
+            self._worker_loop.call_soon_threadsafe(self._gone, self._job_id, self._error)
 
     async def _run(self) -> None:
-        def ended(error: str) -> None:
-            self._error = error
-
-        runner = JobRunner(self._launch, self._proc, started=self._started, ended=ended)
+        runner = JobRunner(self._launch, self._proc, self)
         runner.start()
         with self._lock:
             self._loop, self._runner = asyncio.get_running_loop(), runner

@@ -86,6 +86,13 @@ class WorkerLink:
         if not self._closed:
             self._outbox.put_nowait(message.SerializeToString())
 
+    async def flush(self) -> None:
+        """Return when what was sent so far has been written, or the socket is gone."""
+        if not self._closed and not self._writer.done():
+            written = asyncio.ensure_future(self._outbox.join())
+            await asyncio.wait([written, self._writer], timeout=_FLUSH_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+            written.cancel()
+
     async def close(self) -> None:
         """Send what is queued, then close. Idempotent."""
         if self._closed:
@@ -109,6 +116,8 @@ class WorkerLink:
             except (ConnectionError, RuntimeError) as error:
                 log.debug("a message of the worker could not be sent: %s", error)
                 return
+            finally:
+                self._outbox.task_done()
 
     async def _read(self) -> None:
         import aiohttp

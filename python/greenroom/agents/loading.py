@@ -52,24 +52,25 @@ class Program:
         return servers or [AgentServer(value) for value in values if isinstance(value, WorkerOptions)]
 
 
-def load(path: Path, *, name: str = "__main__") -> Program:
+def load(path: Path, *, guarded: bool = True, as_main: bool = False) -> Program:
     """Run a file so that `cli.run_app` in it only says what it would run.
 
     The file may call `run_app` under `if __name__ == "__main__":` or without it, or just define an AgentServer.
 
     Args:
         path: the file.
-        name: its `__name__`; "__main__" also runs what is guarded by it.
+        guarded: run also what is under `if __name__ == "__main__":`.
+        as_main: the file becomes this process's main module, as if Python had been started with it.
 
     Raises:
         ConfigError: there is no such file.
     """
     if not path.is_file():
         raise ConfigError(f"there is no file {path}")
-    module = types.ModuleType(name)
+    module = types.ModuleType("__main__" if guarded else "__mp_main__")
     module.__file__ = str(path)
-    sys.modules[name] = module
-    sys.modules["__main__"] = module
+    if as_main:
+        sys.modules["__main__"] = sys.modules["__mp_main__"] = module
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Protocol
 
 from greenroom import rtc
 from greenroom.agents.context import JobContext, JobProcess
@@ -17,7 +18,7 @@ from greenroom.agents.job import AutoDisconnect, AutoSubscribe, RunningJobInfo
 from greenroom.protocol import job_run as run
 from greenroom.runtime.tasks import TaskSet
 
-__all__ = ["JobLaunch", "JobRunner"]
+__all__ = ["JobLaunch", "JobRunner", "Watcher"]
 
 log = logging.getLogger("greenroom.agents")
 
@@ -42,20 +43,25 @@ class JobLaunch:
     api_secret: str = ""
 
 
-class JobRunner:
-    """One job. `started` is called when its entrypoint runs, `ended` with what went wrong, or "", when it is over."""
+class Watcher(Protocol):
+    """Who is told how a job fares."""
 
-    def __init__(
-        self,
-        launch: JobLaunch,
-        proc: JobProcess,
-        *,
-        started: Callable[[], None],
-        ended: Callable[[str], None],
-    ) -> None:
+    def started(self) -> None:
+        """Its entrypoint runs."""
+
+    async def outcome(self, error: str) -> None:
+        """Its entrypoint is over and the agent is about to leave. Returns when that was reported."""
+
+    def ended(self, error: str) -> None:
+        """Nothing of it is left; `error` is "" when it went well."""
+
+
+class JobRunner:
+    """One job."""
+
+    def __init__(self, launch: JobLaunch, proc: JobProcess, watcher: Watcher) -> None:
         self._launch = launch
-        self._started = started
-        self._ended = ended
+        self._watcher = watcher
         self._loop = asyncio.get_running_loop()
         self._machine = run.JobRun(launch.limits)
         self._timer: asyncio.TimerHandle | None = None
@@ -86,7 +92,7 @@ class JobRunner:
                 # No other task runs between the end of connecting and the entrypoint's first suspension: the room
                 # delivers its first event after it.
                 await self.context.connect(auto_subscribe=self._launch.auto_subscribe)
-            self._started()
+            self._watcher.started()
             result = self._launch.entrypoint(self.context)
             if inspect.isawaitable(result):
                 await result
@@ -135,8 +141,8 @@ class JobRunner:
             case run.CancelEntrypoint():
                 if self._entry is not None:
                     self._entry.cancel()
-            case run.Leave(reason=reason):
-                self._leaving = self._tasks.spawn(self._leave(reason), name=f"end of job {job.id}")
+            case run.Leave(reason=reason, error=error):
+                self._leaving = self._tasks.spawn(self._leave(reason, error), name=f"end of job {job.id}")
             case run.Abandon(what=what):
                 task = self._entry if what == "entrypoint" else self._leaving
                 log.error("job %s goes on without its %s, which hang here:\n%s", job.id, what, _stack(task))
@@ -146,11 +152,12 @@ class JobRunner:
                 log.warning("job %s has not joined its room: is `await ctx.connect()` missing?", job.id)
             case run.Ended(error=error):
                 self._over.set()
-                self._ended(error)
+                self._watcher.ended(error)
 
-    async def _leave(self, reason: str) -> None:
+    async def _leave(self, reason: str, error: str) -> None:
         self.context._bind(self.shutdown)
         try:
+            await self._watcher.outcome(error)
             if self._launch.session_end is not None:
                 async with asyncio.timeout(self._launch.session_end_timeout):
                     result = self._launch.session_end(self.context)

@@ -282,6 +282,12 @@ class WorkerRun:
         """A job's entrypoint runs."""
         self._apply(self.machine.job_started(job_id))
 
+    async def job_outcome(self, job_id: str, error: str) -> None:
+        """A job's agent is about to leave."""
+        self._apply(self.machine.job_outcome(job_id, error))
+        if self._link is not None:
+            await self._link.flush()
+
     def job_ended(self, job_id: str, error: str) -> None:
         """A job is over."""
         if self.jobs.pop(job_id, None) is None:

@@ -62,9 +62,13 @@ class CancelEntrypoint:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Leave the room, then run the shutdown callbacks with `reason`."""
+    """Report the outcome (`error` is "" when it went well), leave the room, run the shutdown callbacks with `reason`.
+
+    The outcome comes first, because a server takes a job whose agent just leaves for a failed one.
+    """
 
     reason: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,7 @@ class JobRun:
 
     def _leave(self, now: float) -> Iterator[Output]:
         self._phase, self._deadline = Phase.LEAVING, now + self._limits.callbacks
-        yield Leave(self._reason)
+        yield Leave(self._reason, self._error)
 
     def _end(self) -> list[Output]:
         self._phase, self._deadline = Phase.ENDED, None

@@ -41,6 +41,7 @@ class _Job:
     phase: JobPhase
     acceptance: io.Acceptance = field(default_factory=io.Acceptance)
     started: bool = False
+    reported: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +219,19 @@ class Worker:
             self._job_status(job_id, m.JobStatus.JS_RUNNING)
         return self._take()
 
+    def job_outcome(self, job_id: str, error: str) -> list[io.Output]:
+        """A job's entrypoint is over and its agent is about to leave; `error` is "" when it went well."""
+        job = self._jobs.get(job_id)
+        if job is not None and job.phase is JobPhase.RUNNING and not job.reported:
+            job.reported = True
+            self._job_status(job_id, m.JobStatus.JS_FAILED if error else m.JobStatus.JS_SUCCESS, error)
+        return self._take()
+
     def job_ended(self, now: float, job_id: str, error: str) -> list[io.Output]:
-        """A job is over; `error` is "" when it went well."""
+        """A job is over; `error` is "" when it went well. Frees its slot."""
+        self._out += self.job_outcome(job_id, error)
         if self._jobs.pop(job_id, None) is None:
             return []
-        self._job_status(job_id, m.JobStatus.JS_FAILED if error else m.JobStatus.JS_SUCCESS, error)
         if self._reported_full and not self.full and self._worker_id:
             self._report(now)
         self._check_drained()
@@ -258,11 +267,11 @@ class Worker:
         self._ever_registered = True
         self._worker_id = response.worker_id
         self._out.append(io.Registered(response.worker_id, response.server_info))
-        mine = [*self._jobs, *self._unsent]
+        mine = [*(job_id for job_id, job in self._jobs.items() if not job.reported), *self._unsent]
         if mine:
             self._send(m.WorkerMessage(migrate_job=m.MigrateJobRequest(job_ids=mine)))
         for job_id, job in self._jobs.items():
-            if job.started:
+            if job.started and not job.reported:
                 self._job_status(job_id, m.JobStatus.JS_RUNNING)
         unsent, self._unsent = self._unsent, {}
         for update in unsent.values():
