@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use greenroom_peer::{Candidate, Proto, TcpType, Transmit, stun_ufrag};
 use mio::net::{TcpListener, TcpStream};
@@ -15,8 +16,10 @@ use crate::world::World;
 
 /// Addresses kept per peer; a client has a handful.
 const ADDRESSES_PER_PEER: usize = 32;
-/// Accepted TCP connections that have not shown whose they are.
+/// Accepted TCP connections that have not shown whose they are; one more closes the oldest.
 const UNKNOWN_CONNECTIONS: usize = 256;
+/// How long an accepted TCP connection may take to show whose it is.
+const UNKNOWN_PATIENCE: Duration = Duration::from_secs(10);
 /// Batches read from one socket before the others get their turn.
 const BATCHES_PER_TURN: usize = 4;
 
@@ -72,8 +75,12 @@ pub(crate) struct Sockets {
     listener: Option<(Token, TcpListener)>,
     connections: HashMap<Token, TcpConnection>,
     connection_of: HashMap<(SocketAddr, SocketAddr), Token>,
+    /// Accepted connections, oldest first, and until when they have to show whose they are.
+    strangers: VecDeque<(Instant, Token)>,
     server_port: Option<Token>,
     server_candidates: Vec<Candidate>,
+    /// Advertised addresses that this host does not have: a router or container host translates them.
+    translated: Vec<IpAddr>,
     client_port: HashMap<(Handle, SocketAddr), Token>,
     routes: HashMap<(Proto, SocketAddr), Handle>,
     ufrags: HashMap<String, Handle>,
@@ -93,8 +100,10 @@ impl Sockets {
             listener: None,
             connections: HashMap::new(),
             connection_of: HashMap::new(),
+            strangers: VecDeque::new(),
             server_port: None,
             server_candidates: Vec::new(),
+            translated: Vec::new(),
             client_port: HashMap::new(),
             routes: HashMap::new(),
             ufrags: HashMap::new(),
@@ -137,6 +146,9 @@ impl Sockets {
         self.server_port = Some(udp_token);
         self.listener = Some((tcp_token, listener));
         for ip in options.advertise {
+            if std::net::UdpSocket::bind((ip, 0)).is_err() {
+                self.translated.push(ip);
+            }
             self.server_candidates.push(Candidate::Udp(SocketAddr::new(ip, udp)));
             self.server_candidates.push(Candidate::Tcp(SocketAddr::new(ip, tcp), TcpType::Passive));
         }
@@ -193,7 +205,8 @@ impl Sockets {
         let Some((port, _)) = self.ports.get_mut(&token) else {
             return;
         };
-        port.send(transmit.source.ip(), transmit.destination, &transmit.data);
+        let source = Some(transmit.source.ip()).filter(|ip| !self.translated.contains(ip));
+        port.send(source, transmit.destination, &transmit.data);
         if self.unsent.last() != Some(&token) {
             self.unsent.push(token);
         }
@@ -214,6 +227,9 @@ impl Sockets {
         if let Some(connection) = self.connections.remove(&token) {
             self.connection_of.remove(&(connection.local, connection.remote));
             self.routes.remove(&(Proto::Tcp, connection.remote));
+            if connection.peer.is_none() {
+                self.strangers.retain(|(_, stranger)| *stranger != token);
+            }
         }
     }
 
@@ -225,33 +241,72 @@ impl Sockets {
         }
     }
 
-    fn accept(&mut self) {
+    fn accept(&mut self, now: Instant) {
         loop {
             let Some((_, listener)) = &self.listener else {
                 return;
             };
-            // Errors are the other side's (reset before accept) or passing (no descriptors): the next turn tries again.
-            let Ok((stream, remote)) = listener.accept() else {
-                return;
+            let (stream, remote) = match listener.accept() {
+                Ok(accepted) => accepted,
+                // Reset before we came to it: others may wait behind it.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                // Nobody waits, or a passing lack of descriptors.
+                Err(_) => return,
             };
-            let unknown = self.connections.values().filter(|connection| connection.peer.is_none()).count();
-            if unknown < UNKNOWN_CONNECTIONS
-                && let Err(error) = self.add_connection(stream, remote)
-            {
-                tracing::debug!(%error, "TCP connection not taken");
+            while self.strangers.len() >= UNKNOWN_CONNECTIONS {
+                self.close_oldest_stranger();
+            }
+            match self.add_connection(stream, remote) {
+                Ok(token) => self.strangers.push_back((now + UNKNOWN_PATIENCE, token)),
+                Err(error) => tracing::debug!(%error, "TCP connection not taken"),
             }
         }
     }
 
-    fn add_connection(&mut self, mut stream: TcpStream, remote: SocketAddr) -> io::Result<()> {
+    /// Close connections that had long enough to show whose they are.
+    pub(crate) fn close_strangers(&mut self, now: Instant) {
+        while self.strangers.front().is_some_and(|(until, _)| *until <= now) {
+            self.close_oldest_stranger();
+        }
+    }
+
+    /// When [`Sockets::close_strangers`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.strangers.front().map(|(until, _)| *until)
+    }
+
+    fn close_oldest_stranger(&mut self) {
+        if let Some((_, token)) = self.strangers.pop_front()
+            && self.connections.get(&token).is_some_and(|connection| connection.peer.is_none())
+        {
+            self.close_connection(token);
+        }
+    }
+
+    fn add_connection(&mut self, mut stream: TcpStream, remote: SocketAddr) -> io::Result<Token> {
         let _ = stream.set_nodelay(true);
-        let local = stream.local_addr()?;
+        let local = self.advertised(Proto::Tcp, stream.local_addr()?);
         let token = self.token();
         self.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         self.connections.insert(token, TcpConnection::new(stream, remote, local));
         self.connection_of.insert((local, remote), token);
         self.ready(token);
-        Ok(())
+        Ok(token)
+    }
+
+    /// The candidate that stands for a local address of the server: where an address is translated on the way, the client
+    /// sent to the advertised one, and that is what its checks are about.
+    fn advertised(&self, proto: Proto, local: SocketAddr) -> SocketAddr {
+        let of_proto = |candidate: &Candidate| match candidate {
+            Candidate::Udp(address) if proto == Proto::Udp => Some(*address),
+            Candidate::Tcp(address, _) if proto == Proto::Tcp => Some(*address),
+            _ => None,
+        };
+        let mut candidates = self.server_candidates.iter().filter_map(of_proto);
+        if candidates.clone().any(|address| address == local) {
+            return local;
+        }
+        candidates.find(|address| address.is_ipv4() == local.is_ipv4()).unwrap_or(local)
     }
 
     fn owner(&self, proto: Proto, source: SocketAddr, datagram: &[u8]) -> Option<Handle> {
@@ -278,7 +333,8 @@ impl World {
                 break;
             };
             if self.sockets.listener.as_ref().is_some_and(|(listener, _)| *listener == token) {
-                self.sockets.accept();
+                let now = self.now;
+                self.sockets.accept(now);
             } else if self.sockets.ports.contains_key(&token) {
                 self.read_port(token, &mut buffers, &mut arrived);
             } else {
@@ -303,7 +359,11 @@ impl World {
             });
             for item in arrived.drain(..) {
                 let datagram = arena.get(item.range.clone()).unwrap_or_default();
-                self.datagram_arrived(owner, Proto::Udp, item.source, item.destination, datagram);
+                let destination = match owner {
+                    Some(_) => item.destination,
+                    None => self.sockets.advertised(Proto::Udp, item.destination),
+                };
+                self.datagram_arrived(owner, Proto::Udp, item.source, destination, datagram);
             }
             self.sockets.arena = arena;
             if !more {
@@ -330,8 +390,12 @@ impl World {
         for item in arrived.drain(..) {
             let datagram = arena.get(item.range).unwrap_or_default();
             let owner = self.datagram_arrived(None, Proto::Tcp, source, destination, datagram);
-            if let Some(connection) = self.sockets.connections.get_mut(&token) {
-                connection.peer = connection.peer.or(owner);
+            if let Some(connection) = self.sockets.connections.get_mut(&token)
+                && connection.peer.is_none()
+                && owner.is_some()
+            {
+                connection.peer = owner;
+                self.sockets.strangers.retain(|(_, stranger)| *stranger != token);
             }
         }
         if !alive {

@@ -35,7 +35,7 @@ pub(crate) struct UdpPort {
     local: SocketAddr,
     /// Bytes of datagrams for one destination that leave in one call.
     batch: Vec<u8>,
-    batch_to: Option<(SocketAddr, IpAddr, usize)>,
+    batch_to: Option<(SocketAddr, Option<IpAddr>, usize)>,
     pub(crate) dropped: u64,
 }
 
@@ -78,8 +78,9 @@ impl UdpPort {
         count > 0
     }
 
-    /// Queue one datagram; those of one size for one destination go out together (GSO).
-    pub(crate) fn send(&mut self, source: IpAddr, destination: SocketAddr, datagram: &[u8]) {
+    /// Queue one datagram; those of one size for one destination go out together (GSO). Without a source address the system
+    /// chooses one.
+    pub(crate) fn send(&mut self, source: Option<IpAddr>, destination: SocketAddr, datagram: &[u8]) {
         if let Some((to, from, size)) = self.batch_to {
             let fits = to == destination
                 && from == source
@@ -106,7 +107,7 @@ impl UdpPort {
             ecn: None,
             contents: &self.batch,
             segment_size: (self.batch.len() > size).then_some(size),
-            src_ip: self.local.ip().is_unspecified().then_some(source),
+            src_ip: source.filter(|_| self.local.ip().is_unspecified()),
         };
         if self.state.try_send((&self.socket).into(), &transmit).is_err() {
             // Full buffers and unreachable destinations are losses like any other: retransmission and ICE see to them.

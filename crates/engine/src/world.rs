@@ -120,7 +120,8 @@ impl World {
     /// When the loop has to run again although nothing comes in.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let peers = self.timers.first().map(|(at, _)| *at);
-        [peers, self.media.deadline(&self.receivers), self.rooms.deadline(), self.receivers.deadline()]
+        let media = self.media.deadline(&self.receivers);
+        [peers, media, self.rooms.deadline(), self.receivers.deadline(), self.sockets.deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -163,6 +164,7 @@ impl World {
         }
         self.run_room_timers();
         self.run_media_timers();
+        self.sockets.close_strangers(self.now);
     }
 
     /// Let every peer that was touched send what it has, then write to the sockets.
