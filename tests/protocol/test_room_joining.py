@@ -296,6 +296,13 @@ def test_a_failed_engine_ends_the_room(stage):
     assert ada.told("leave") and stage.room.state.ended
 
 
+def test_a_connection_that_failed_inside_the_engine_ends_only_its_participant(stage):
+    ada, bob = stage.join("ada"), stage.join("bob")
+    stage.step(engine.EngineFailed(ada.publisher, "panic"))
+    assert ada.told("leave")[0].action == m.LeaveRequest.RECONNECT
+    assert bob.member is not None and not stage.room.state.ended
+
+
 def test_an_agent_alone_does_not_keep_a_room_open_but_one_unseen_does(make_stage):
     stage = make_stage()
     stage.join("bot", kind="agent")

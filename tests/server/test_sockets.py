@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from greenroom._engine import EngineFailed
 from greenroom.protocol import inputs
 from greenroom.server import Server
 from greenroom.wire import messages as m
@@ -168,3 +169,20 @@ async def test_two_hundred_joins_and_leaves_leave_nothing(server):
     assert not (state.by_connection or state.by_peer or state.tracks or state.quality)
     assert server.statistics()["sockets"] == 0
     assert len(server.rooms["lab"]._attached) == 1
+
+
+async def test_after_a_failure_of_the_engine_people_can_join_again(server):
+    ports = server.media_ports
+    async with raw_join(server, "ada") as ada:
+        await ada.receive("join")
+        failure = EngineFailed(0, "a fault inside")
+        bridge = server._core.bridge
+        for handler in list(bridge._handlers.values()):
+            handler(failure)
+        bridge.close()
+        leave = await ada.receive("leave")
+        assert leave.reason == m.DisconnectReason.SERVER_SHUTDOWN
+    assert not server.rooms
+    async with raw_join(server, "ada") as ada:
+        assert (await ada.receive("join")).room.name == "lab"
+    assert server.media_ports == ports

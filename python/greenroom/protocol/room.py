@@ -163,8 +163,11 @@ class Room:
             case engine.TrackMedia(handle, mime):
                 if handle in state.by_track:
                     room_media.media_started(state, state.by_track[handle], mime)
-            case engine.EngineFailed():
-                room_leaving.close_room(state, m.DisconnectReason.SERVER_SHUTDOWN)
+            case engine.EngineFailed(handle):
+                if handle in state.by_peer:
+                    room_link.full_reconnect(state, state.by_peer[handle])
+                else:
+                    room_leaving.close_room(state, m.DisconnectReason.SERVER_SHUTDOWN)
             case _:
                 if event.handle in state.by_peer:
                     self._on_peer(state.by_peer[event.handle], event)

@@ -6,9 +6,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from greenroom.runtime.tasks import TaskSet
 from greenroom.wire import messages as m
 from greenroom.wire.signal import encode, encode_text
 
@@ -18,7 +21,10 @@ log = logging.getLogger("greenroom.server")
 
 
 class ClientSocket:
-    """A websocket as a room sees it: messages are put without waiting, and a client that does not take them is cut."""
+    """A websocket as a room sees it: messages are put without waiting, and a client that does not take them is cut.
+
+    As an async context manager it sends what is put, and at the end closes the websocket.
+    """
 
     def __init__(
         self,
@@ -44,7 +50,18 @@ class ClientSocket:
         self._send_timeout = send_timeout
         self._wake = asyncio.Event()
         self._closing = False
+        self._tasks = TaskSet(log)
         self.text = False
+
+    async def __aenter__(self) -> Self:
+        self._tasks.spawn(self._write(), name="signalling writer")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        await self._tasks.close(grace=self._send_timeout)
 
     def send(self, message: m.Message, encoded: bytes | None = None) -> None:
         """Queue a message; `encoded` is its binary form when that exists already."""
@@ -77,7 +94,7 @@ class ClientSocket:
                 self.text = True
                 yield frame.data
 
-    async def write(self) -> None:
+    async def _write(self) -> None:
         """Send what is queued until `close`; then close the websocket."""
         try:
             while await self._send_queued():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import itertools
 import logging
@@ -12,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from greenroom import __version__
-from greenroom._engine import new_handle
+from greenroom._engine import EngineFailed, Event, new_handle
 from greenroom.errors import ConfigError, PortInUseError, StateError
 from greenroom.protocol import outputs
 from greenroom.protocol.dispatch_records import RoomOpened
@@ -193,6 +194,8 @@ class Core:
         self.media_ports = (0, 0)
         self.settings = _room_settings(options)
         self._revoked: dict[tuple[str, str], float] = {}
+        self._watch = new_handle()
+        self._stopped = False
         self._connections = itertools.count(1)
 
     async def start(self) -> None:
@@ -204,20 +207,36 @@ class Core:
         self.front = HttpFront(self)
         self.webhooks = WebhookSender(self.options.webhooks, self.keys, self.wall_clock)
         self.dispatcher = Dispatcher(self)
-        self.bridge = Bridge("server")
-        self.media_ports = self._listen()
+        self._open_engine(self.options.udp_port, self.options.tcp_port)
         await self.front.start()
 
-    def _listen(self) -> tuple[int, int]:
+    def _open_engine(self, udp_port: int, tcp_port: int) -> None:
         options = self.options
+        self.bridge = Bridge("server")
+        self.bridge.attach(self._watch, self._engine_event)
         try:
-            return self.bridge.engine.listen(options.host, options.udp_port, options.tcp_port, list(options.advertise))
+            self.media_ports = self.bridge.engine.listen(options.host, udp_port, tcp_port, list(options.advertise))
         except OSError as error:
-            ports = f"UDP {options.udp_port} or TCP {options.tcp_port}"
+            ports = f"UDP {udp_port} or TCP {tcp_port}"
             raise PortInUseError(f"media cannot listen on {options.host}, {ports}: {error}") from error
+
+    def _engine_event(self, event: Event) -> None:
+        if isinstance(event, EngineFailed):
+            asyncio.get_running_loop().call_soon(self._replace_engine)
+
+    def _replace_engine(self) -> None:
+        """The engine failed and took its rooms along: go on with a new one on the same ports."""
+        if self._stopped:
+            return
+        self.bridge.close()
+        try:
+            self._open_engine(*self.media_ports)
+        except PortInUseError:
+            log.exception("no new media engine; nobody can join until the server is started anew")
 
     async def stop(self) -> None:
         """End everything, also what is half started. Idempotent."""
+        self._stopped = True
         for room in list(self.rooms.values()):
             room.close(m.DisconnectReason.SERVER_SHUTDOWN)
         for part in ("dispatcher", "front", "webhooks"):

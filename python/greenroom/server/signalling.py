@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -66,16 +65,13 @@ async def _serve(core: Core, client: ClientSocket, admission: Admission) -> None
     connection = core.add_socket(client)
     room: LiveRoom | None = None
     try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(client.write(), name="signalling writer")
+        async with client:
             room = _room_for(core, admission)
             if room is None:
                 client.send(_begin_anew())
-                client.close()
             else:
                 room.step(inputs.Join(connection, admission.claims, admission.parameters))
                 await _read(client, room, connection)
-            client.close()
     finally:
         core.remove_socket(connection)
         if room is not None:

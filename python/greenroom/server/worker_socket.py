@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -46,18 +45,20 @@ async def handle(core: Core, request: web.BaseRequest) -> web.StreamResponse:
 async def _serve(core: Core, worker: ClientSocket) -> None:
     connection = core.add_socket(worker)
     try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(worker.write(), name="worker writer")
+        async with worker:
             core.dispatcher.open_worker(connection, worker)
-            async for frame in worker.frames():
-                message = m.WorkerMessage()
-                try:
-                    message.ParseFromString(frame if isinstance(frame, bytes) else frame.encode())
-                except m.DecodeError as error:
-                    log.warning("a worker sent something that is no worker message and is cut: %s", error)
-                    break
-                core.dispatcher.step(r.WorkerSaid(connection, message))
-            worker.close()
+            await _read(core, worker, connection)
     finally:
         core.remove_socket(connection)
         core.dispatcher.close_worker(connection)
+
+
+async def _read(core: Core, worker: ClientSocket, connection: int) -> None:
+    async for frame in worker.frames():
+        message = m.WorkerMessage()
+        try:
+            message.ParseFromString(frame if isinstance(frame, bytes) else frame.encode())
+        except m.DecodeError as error:
+            log.warning("a worker sent something that is no worker message and is cut: %s", error)
+            return
+        core.dispatcher.step(r.WorkerSaid(connection, message))
