@@ -11,8 +11,10 @@ import threading
 import numpy as np
 import pytest
 
+from greenroom import _engine
 from greenroom.errors import FrameError
 from greenroom.media import ScaleFilter, VideoBufferType, VideoFrame, VideoRotation
+from greenroom.media.video_buffer import layout_of
 
 T = VideoBufferType
 ALL = list(T)
@@ -359,6 +361,35 @@ def test_two_threads_convert_at_once_and_get_the_same():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_other_threads_run_python_during_a_conversion():
+    """Nothing takes the GIL away for ten seconds here, so whoever runs while the other works was given it."""
+    frame = VideoFrame(2048, 2048, T.RGBA, bytes(2048 * 2048 * 4))
+    out = bytearray(layout_of(T.I444, 2048, 2048).size)
+    seen_at_work: list[bool] = []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(10)
+    try:
+        # A busy machine may wake the watcher too late now and then, but not every time.
+        while True not in seen_at_work and len(seen_at_work) < 50:
+            begun, finished = threading.Event(), []
+
+            def work(begun: threading.Event = begun, finished: list[bool] = finished) -> None:
+                begun.set()
+                _engine.convert_frame(
+                    T.RGBA, (2048, 2048), frame.data, T.I444, out, flip_y=False, matrix=0, range=0, isa="portable"
+                )
+                finished.append(True)
+
+            worker = threading.Thread(target=work)
+            worker.start()
+            begun.wait()
+            seen_at_work.append(not finished)
+            worker.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert True in seen_at_work
 
 
 def test_frames_do_not_copy_themselves():
