@@ -3,13 +3,12 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from typing import TypeVar
 
 import pytest
-from typing import TypeVar
 
 from greenroom import _engine as native
 from greenroom.runtime.bridge import Bridge
-
 
 E = TypeVar("E", bound=native.Event)
 

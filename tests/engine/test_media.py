@@ -25,8 +25,17 @@ def peak_frequency(pcm: np.ndarray) -> float:
 async def publish_audio(client, source):
     sender = client.link.handle()
     client.link.engine.add_sender(
-        client.peer, sender, source, cid="cid-audio", stream_id="-", codec="opus", bitrate=0, fps=0, layers=[],
-        dtx=False, red=True,
+        client.peer,
+        sender,
+        source,
+        cid="cid-audio",
+        stream_id="-",
+        codec="opus",
+        bitrate=0,
+        fps=0,
+        layers=[],
+        dtx=False,
+        red=True,
     )
     answer, _ = await client.negotiate()
     section = next(section for section in answer.sections if section.receiving and section.kind == "audio")
@@ -84,8 +93,17 @@ async def test_a_colour_arrives_as_the_same_colour(call):
     source = native.VideoSource(alice.link.engine, alice.link.handle(), 640, 480, False)
     sender = alice.link.handle()
     alice.link.engine.add_sender(
-        alice.peer, sender, source, cid="cid-video", stream_id="-", codec="vp8", bitrate=1_000_000, fps=30, layers=[],
-        dtx=False, red=False,
+        alice.peer,
+        sender,
+        source,
+        cid="cid-video",
+        stream_id="-",
+        codec="vp8",
+        bitrate=1_000_000,
+        fps=30,
+        layers=[],
+        dtx=False,
+        red=False,
     )
     answer, _ = await alice.negotiate()
     section = next(section for section in answer.sections if section.track_id == "cid-video")

@@ -27,6 +27,8 @@ pub struct ClientPeerOptions {
 #[derive(Debug, Default)]
 pub(crate) struct ClientPeer {
     senders: HashSet<Handle>,
+    /// Those that have a section: the others have nobody to send to yet.
+    bound: HashSet<Handle>,
 }
 
 /// One encoding of a video sender.
@@ -181,13 +183,18 @@ impl World {
                 let room = side.room;
                 self.server_sections_changed(handle, room, sections);
             }
-            Some(Side::Client(side)) => {
-                let senders = side.senders.iter().copied().collect::<Vec<_>>();
-                // A connection that is up sends no key frame by itself for a section that was added to it.
-                senders.into_iter().for_each(|sender| self.sender_keyframe_requested(sender, None));
-            }
+            Some(Side::Client(_)) => self.client_sections_changed(handle, sections),
             None => {}
         }
+    }
+
+    fn client_sections_changed(&mut self, handle: Handle, sections: &[peer::Section]) {
+        let Some(Side::Client(side)) = self.peers.get_mut(&handle).map(|entry| &mut entry.side) else { return };
+        let now: HashSet<Handle> = sections.iter().filter_map(|section| section.sending).collect();
+        let started: Vec<Handle> = now.difference(&side.bound).copied().collect();
+        side.bound = now;
+        // What was encoded before went nowhere: the other side cannot start without a key frame.
+        started.into_iter().for_each(|sender| self.sender_keyframe_requested(sender, None));
     }
 
     pub(crate) fn sender_report_arrived(&mut self, handle: Handle, report: &peer::SenderReport) {
@@ -197,9 +204,13 @@ impl World {
     }
 
     pub(crate) fn bandwidth_changed(&mut self, handle: Handle, bitrate: u64) {
-        if let Some(Side::Server(side)) = self.peers.get(&handle).map(|entry| &entry.side) {
-            let room = side.room;
-            self.server_bandwidth_changed(handle, room, bitrate);
+        match self.peers.get(&handle).map(|entry| &entry.side) {
+            Some(Side::Server(side)) => {
+                let room = side.room;
+                self.server_bandwidth_changed(handle, room, bitrate);
+            }
+            Some(Side::Client(_)) => self.limit_senders(handle, bitrate),
+            None => {}
         }
     }
 }

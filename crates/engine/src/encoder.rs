@@ -1,6 +1,6 @@
 //! One video encoding of a sender, on the codec threads.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,9 @@ use crate::events::{Handle, lock};
 use crate::pool::Lane;
 use crate::video_source::{CapturedFrame, FrameTaker};
 
+/// Below this many bit/s a picture says nothing any more.
+const MIN_BITRATE: u32 = 50_000;
+
 /// An encoder with room for one frame that it has not begun: a newer one takes its place.
 pub(crate) struct LayerEncoder {
     commander: Commander,
@@ -28,6 +31,9 @@ pub(crate) struct LayerEncoder {
     lane: Lane,
     waiting: Mutex<Option<(Arc<CapturedFrame>, Instant)>>,
     work: Mutex<Work>,
+    /// bit/s asked for by the program, and what the network leaves of it.
+    bitrate: u32,
+    allowed: AtomicU32,
     force_keyframe: AtomicBool,
     enabled: AtomicBool,
     muted: AtomicBool,
@@ -78,6 +84,8 @@ impl LayerEncoder {
             lane,
             waiting: Mutex::default(),
             work: Mutex::new(work),
+            bitrate: options.bitrate,
+            allowed: AtomicU32::new(options.bitrate),
             force_keyframe: AtomicBool::new(false),
             enabled: AtomicBool::new(true),
             muted: AtomicBool::new(false),
@@ -90,6 +98,16 @@ impl LayerEncoder {
 
     pub(crate) fn force_keyframe(&self) {
         self.force_keyframe.store(true, Ordering::Release);
+    }
+
+    /// bit/s that the program asked for.
+    pub(crate) fn bitrate(&self) -> u32 {
+        self.bitrate
+    }
+
+    /// From the next frame on, spend this many bit/s.
+    pub(crate) fn allow(&self, bitrate: u32) {
+        self.allowed.store(bitrate.clamp(MIN_BITRATE.min(self.bitrate), self.bitrate), Ordering::Release);
     }
 
     /// True when it was off before.
@@ -160,6 +178,11 @@ impl LayerEncoder {
         let Some(encoder) = work.encoder.as_mut() else {
             return Ok(None);
         };
+        let allowed = self.allowed.load(Ordering::Acquire);
+        if allowed != work.options.bitrate {
+            work.options.bitrate = allowed;
+            encoder.set_rate(allowed, work.options.fps).map_err(|error| text(&error))?;
+        }
         let first = *work.first.get_or_insert(at);
         // Encoders want time to go forward; two captures may share an instant.
         let time = at.saturating_duration_since(first);

@@ -33,6 +33,10 @@ const OPUS_RATE: u32 = 48_000;
 const OPUS_FRAME: usize = 960;
 /// What Opus is called inside of RED; every offer of ours and of other clients uses it.
 const OPUS_PAYLOAD_TYPE: u8 = 111;
+/// Percent of loss that the audio encoder is told at least and at most, and the ticks between two looks.
+const MIN_EXPECTED_LOSS: u8 = 5;
+const MAX_EXPECTED_LOSS: u8 = 30;
+const TICKS_PER_LOOK: u32 = 200;
 /// Below this many -dBov nobody speaks.
 const QUIET: u8 = 50;
 /// After a stall, ticks that are made up for; more than that is lost time.
@@ -51,6 +55,7 @@ pub(crate) struct Media {
     senders: HashMap<Handle, Sender>,
     pub(crate) opened: Instant,
     next_tick: Instant,
+    ticks: u32,
     ticking: bool,
     pcm: Vec<i16>,
     certificate: Option<Certificate>,
@@ -83,6 +88,7 @@ struct AudioSender {
     pending: Vec<i16>,
     packet: Vec<u8>,
     red: Option<red::Encoder<1>>,
+    expected_loss: u8,
     seq: u64,
     timestamp: u32,
 }
@@ -124,6 +130,7 @@ impl Media {
             senders: HashMap::new(),
             opened: now,
             next_tick: now,
+            ticks: 0,
             ticking: false,
             pcm: Vec::new(),
             certificate: None,
@@ -238,6 +245,7 @@ impl World {
             pending: Vec::new(),
             packet: Vec::new(),
             red: options.red.then(red::Encoder::default),
+            expected_loss: settings.expected_loss,
             seq: random() & 0x7fff,
             timestamp: random() as u32,
         };
@@ -338,6 +346,34 @@ impl World {
         self.media.senders.get(&handle).map(|sender| sender.statistics)
     }
 
+    /// The network towards `peer` takes this many bit/s: share them among its video, in proportion to what was asked for.
+    pub(crate) fn limit_senders(&mut self, peer: Handle, bitrate: u64) {
+        let senders = self.media.senders.values().filter(|sender| sender.peer == peer);
+        let video = senders.filter_map(|sender| match &sender.kind {
+            SenderKind::Video(video) => Some(&video.layers),
+            SenderKind::Audio(_) => None,
+        });
+        let layers: Vec<&VideoLayer> = video.flatten().collect();
+        let wanted: u64 = layers.iter().map(|layer| u64::from(layer.encoder.bitrate())).sum();
+        for layer in layers {
+            let share = u128::from(layer.encoder.bitrate()) * u128::from(bitrate) / u128::from(wanted.max(1));
+            layer.encoder.allow(u32::try_from(share).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Let FEC be worth what the network loses.
+    fn expect_losses(&mut self) {
+        for sender in self.media.senders.values_mut() {
+            let SenderKind::Audio(audio) = &mut sender.kind else { continue };
+            let Some(entry) = self.peers.get(&sender.peer) else { continue };
+            let loss = entry.peer.statistics().loss_sent.unwrap_or(0.0).clamp(0.0, 1.0);
+            let percent = ((loss * 100.0).ceil() as u8).clamp(MIN_EXPECTED_LOSS, MAX_EXPECTED_LOSS);
+            if percent != audio.expected_loss && audio.encoder.set_expected_loss(percent).is_ok() {
+                audio.expected_loss = percent;
+            }
+        }
+    }
+
     pub(crate) fn sender_peer(&self, handle: Handle) -> Option<Handle> {
         self.media.senders.get(&handle).map(|sender| sender.peer)
     }
@@ -386,6 +422,10 @@ impl World {
     }
 
     fn tick(&mut self) {
+        self.media.ticks = self.media.ticks.wrapping_add(1);
+        if self.media.ticks.is_multiple_of(TICKS_PER_LOOK) {
+            self.expect_losses();
+        }
         let handles: Vec<Handle> = self.media.audio_sources.keys().copied().collect();
         for handle in handles {
             self.tick_source(handle);
