@@ -70,17 +70,51 @@ def token(
 
 @app.command()
 def dev(
+    agent: Annotated[Optional[Path], typer.Argument(help="An agent's file to run as well, anew on save.")] = None,  # noqa: UP045
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="HTTP port; 0 takes a free one.")] = 7880,
     room: Annotated[str, typer.Option(help="Room of the token that is printed.")] = "lobby",
     identity: Annotated[str, typer.Option(help="Identity of the token that is printed.")] = "guest",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details.")] = False,
 ) -> None:
-    """Run a server with a development key, and print a token to join with."""
+    """Run a server with a development key, and an agent if its file is given; print a token and a link to join with."""
     from greenroom.cli import output, serving
 
     output.log_to_terminal(logging.DEBUG if verbose else logging.INFO)
-    asyncio.run(serving.develop(host, port, room, identity))
+    asyncio.run(serving.develop(host, port, room, identity, agent))
+
+
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+File = Annotated[Path, typer.Argument(help="The agent's file.")]
+
+
+@app.command(context_settings=_PASS_ON)
+def start(context: typer.Context, file: File) -> None:
+    """Run the worker of an agent's file in production: JSON logs, jobs may finish; takes `start`'s own options."""
+    from greenroom.cli import agent
+
+    agent.run(file, ["start", *context.args])
+
+
+@app.command(context_settings=_PASS_ON)
+def connect(context: typer.Context, file: File) -> None:
+    """Run one job of an agent's file in one room, given as --room, without waiting to be asked."""
+    from greenroom.cli import agent
+
+    agent.run(file, ["connect", *context.args])
+
+
+@app.command(hidden=True, context_settings=_PASS_ON)
+def run(context: typer.Context, file: File) -> None:
+    """Run an agent's file as Python would, with the arguments that follow."""
+    from greenroom.cli import agent
+
+    agent.run(file, context.args)
+
+
+@app.command("download-files")
+def download_files() -> None:
+    """Do nothing: agents here need no model files. For scripts that were written for others."""
 
 
 @app.command()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from contextlib import nullcontext
+from pathlib import Path
 
+from greenroom.cli.agent import reloading
 from greenroom.cli.output import notes
 from greenroom.cli.playground import playground
 from greenroom.errors import ConfigError
@@ -18,8 +21,12 @@ log = logging.getLogger("greenroom.cli")
 DEV_KEY, DEV_SECRET = "devkey", "secret"
 
 
-async def develop(host: str, port: int, room: str, identity: str) -> None:
-    """Serve with the development key until interrupted; says how to join."""
+async def develop(host: str, port: int, room: str, identity: str, agent: Path | None) -> None:
+    """Serve with the development key until interrupted, with a worker if a file is given; says how to join.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
     async with Server(host=host, port=port, keys={DEV_KEY: DEV_SECRET}) as server:
         notes.print(f"[bold]greenroom[/] at [cyan]{server.url}[/]  key {DEV_KEY}  secret {DEV_SECRET}")
         async with playground(host) as page:
@@ -27,7 +34,8 @@ async def develop(host: str, port: int, room: str, identity: str) -> None:
             notes.print(f"join {room!r} as {identity!r} with\n  {token}\n", soft_wrap=True)
             if page:
                 notes.print(f"or in a browser at\n  {page.link(server.url, token)}\n", soft_wrap=True)
-            await interrupted()
+            async with reloading(agent, server) if agent else nullcontext():
+                await interrupted()
 
 
 async def serve(options: ServerOptions) -> None:
