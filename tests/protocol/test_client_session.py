@@ -361,7 +361,7 @@ def test_media_that_ends_is_a_loss_unless_the_server_says_goodbye(state):
 def resume(server: Server, *people: m.ParticipantInfo) -> list[io.Output]:
     told = server.say(reconnect=m.ReconnectResponse(last_message_seq=3))
     assert told == [io.ResendData(3)]
-    server.take(server.session.sync_state([m.TrackPublishedResponse(cid="c")]))
+    server.take(server.session.sync_state(server.now, [m.TrackPublishedResponse(cid="c")]))
     server.say(update=m.ParticipantUpdate(participants=[person("me"), *people]))
     return server.negotiate()
 
@@ -391,6 +391,23 @@ def test_what_the_program_chose_is_told_to_a_resuming_server():
     (state,) = server.sent("sync_state")
     assert list(state.sync_state.subscription.track_sids) == ["TR_1"]
     assert state.sync_state.subscription.subscribe is False
+
+
+def test_an_offer_under_way_is_sent_again_before_the_restart():
+    server = Server()
+    server.connect()
+    server.engine(PUBLISHER, Offer(1, 1, "under way", []))
+    server.lose()
+    assert not only(server.wait(14), io.Closed)
+    server.say(reconnect=m.ReconnectResponse())
+    told = server.take(server.session.sync_state(server.now, []))
+    sent = [output.message.WhichOneof("message") for output in only(told, io.Send)]
+    assert sent == ["sync_state", "offer"] and told[1].message.offer.id == 1
+    assert told[2] == io.CreateOffer(PUBLISHER, ice_restart=True)
+    server.say(answer=m.SessionDescription(type="answer", sdp="x", id=1))
+    assert not only(server.engine(PUBLISHER, Negotiated(1, 1, [])), io.Reconnected)
+    server.offers = 1
+    assert only(server.negotiate(), io.Reconnected)
 
 
 def test_failed_attempts_wait_longer_and_end():

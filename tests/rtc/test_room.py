@@ -14,6 +14,7 @@ from greenroom.errors import (
     ConnectError,
     ConnectTimeoutError,
     DisconnectedError,
+    EngineError,
     RequestError,
     StateError,
     UnauthorizedError,
@@ -430,6 +431,50 @@ async def test_a_session_that_the_server_restarts_is_joined_anew(studio: Studio)
         assert (await received).data == b"back again"
 
 
+@pytest.mark.parametrize(
+    "scenario", ["SIMULATE_NODE_FAILURE", "SIMULATE_MIGRATION", "SIMULATE_DISCONNECT_SIGNAL_ON_RESUME"]
+)
+async def test_every_kind_of_loss_is_survived_with_sound(studio: Studio, scenario: str):
+    ada, bob = await studio.pair()
+    events = record(ada, "reconnecting", "reconnected")
+    async with Tone() as tone:
+        await ada.local_participant.publish_track(tone.track)
+        await _subscribed(bob)
+        await ada.simulate_scenario(rtc.SimulateScenarioKind.Value(scenario))
+        if scenario == "SIMULATE_DISCONNECT_SIGNAL_ON_RESUME":
+            await ada.simulate_scenario(rtc.SimulateScenarioKind.SIMULATE_SIGNAL_RECONNECT)
+        await until(lambda: ("reconnected",) in events, within=40)
+        await until(lambda: ada.isconnected() and "ada" in bob.remote_participants)
+        stream = rtc.AudioStream((await _subscribed(bob)).track)
+        for _ in range(20):
+            await anext(stream)
+        await stream.aclose()
+
+
+@modes
+async def test_publishing_survives_the_loss_of_the_connection_in_the_middle(studio: Studio, single: bool):
+    """The answer to an offer under way never comes: the session is resumed all the same, and publishing works."""
+    ada, bob = await studio.pair(single_peer_connection=single)
+    events = record(ada, "reconnected")
+    connection = ada._connection
+    async with Tone() as tone:
+        publishing = asyncio.ensure_future(ada.local_participant.publish_track(tone.track))
+        while not connection.session.negotiation.deadline:  # noqa: ASYNC110 - the very next turn of the loop
+            await asyncio.sleep(0)
+        await connection.drop_socket()
+        await until(lambda: ("reconnected",) in events, within=40)
+        async with asyncio.timeout(20):
+            await publishing
+        await _subscribed(bob)
+
+
+async def test_a_server_that_says_it_goes_ends_the_room(studio: Studio):
+    room = await studio.join("ada")
+    await room.simulate_scenario(rtc.SimulateScenarioKind.SIMULATE_SERVER_LEAVE)
+    async with asyncio.timeout(20):
+        assert await room.wait_disconnected() is rtc.DisconnectReason.SERVER_SHUTDOWN
+
+
 async def test_a_server_that_is_gone_ends_the_room_after_its_attempts(studio: Studio, caplog, monkeypatch):
     from greenroom.protocol import client_session
 
@@ -467,3 +512,37 @@ async def test_joining_is_quick(studio: Studio):
         room = await studio.join(f"p{number}")
         await room.disconnect()
     assert time.monotonic() - started < 60
+
+
+async def test_a_failed_engine_ends_the_room_and_the_next_one_gets_a_new_engine(studio: Studio, monkeypatch):
+    """A fault inside the engine is told as the engine tells it; nothing hangs, and the process goes on."""
+    ada, bob = await studio.pair()
+    async with Tone() as tone:
+        await ada.local_participant.publish_track(tone.track)
+        stream = rtc.AudioStream((await _subscribed(bob)).track)
+        await anext(stream)
+        bridge = bridge_for_loop()
+        real = bridge.engine
+
+        class Failing:
+            def __getattr__(self, name: str) -> object:
+                return getattr(real, name)
+
+            def drain(self) -> list[tuple[object, ...]]:
+                return [("engine_failed", 0, "a fault for this test")]
+
+        bridge.engine = Failing()
+        gone = asyncio.ensure_future(ada.wait_disconnected())
+        capture = asyncio.ensure_future(tone.source.capture_frame(rtc.AudioFrame.create(48000, 1, 480_000)))
+        await asyncio.sleep(0)
+        bridge._drain()
+        async with asyncio.timeout(10):
+            assert await gone is rtc.DisconnectReason.MEDIA_FAILURE
+            with pytest.raises(EngineError, match="a fault for this test"):
+                await capture
+            async for _ in stream:
+                pass
+            await bob.wait_disconnected()
+        assert bridge.closed
+    again = await studio.join("ada")
+    assert again.isconnected() and bridge_for_loop() is not bridge

@@ -99,10 +99,21 @@ class Negotiation:
         """Whether the server let the deadline pass."""
         return bool(self._timers.expire(now))
 
-    def abandon(self) -> None:
-        """The socket is gone: no answer will come for what is outstanding."""
+    def interrupt(self) -> None:
+        """The socket is gone: the clock of an outstanding offer stops until it is sent again."""
+        self._timers = Timers()
+
+    def repeat_offer(self, now: float) -> Iterator[Output]:
+        """The session is resumed: send an offer that was under way again, for its answer may be lost."""
+        if self._outstanding and self.last_offer is not None:
+            self._timers.set(self._outstanding, now + ANSWER_TIMEOUT)
+            yield Send(m.SignalRequest(offer=self.last_offer))
+
+    def forget(self) -> None:
+        """The connections are made anew."""
         self._outstanding = 0
         self._timers = Timers()
+        self._track_ids.clear()
 
 
 def received_tracks(sections: Iterable[ReceivedSection], mid_to_track_id: Mapping[str, str]) -> dict[str, str]:

@@ -162,14 +162,19 @@ class ClientSession:
             return []
         return list(self._through(self.subscriptions.set_subscribed(now, self.view, sid, subscribed)))
 
-    def sync_state(self, tracks: Iterable[m.TrackPublishedResponse]) -> list[Output]:
+    def sync_state(self, now: float, tracks: Iterable[m.TrackPublishedResponse]) -> list[Output]:
         """Tell a server that resumes us what we have: our own `tracks` and the program's choice of subscriptions."""
         state = m.SyncState(publish_tracks=list(tracks), subscription=self.subscriptions.difference())
         if self.negotiation.last_answer is not None:
             state.answer.CopyFrom(self.negotiation.last_answer)
         if self.negotiation.last_offer is not None:
             state.offer.CopyFrom(self.negotiation.last_offer)
-        return [Send(m.SignalRequest(sync_state=state)), CreateOffer(Target.PUBLISHER, ice_restart=True)]
+        repeated = self.negotiation.repeat_offer(now)
+        return [
+            Send(m.SignalRequest(sync_state=state)),
+            *repeated,
+            CreateOffer(Target.PUBLISHER, ice_restart=True),
+        ]
 
     def restart_complete(self) -> list[Output]:
         """After joining anew: local tracks are published again."""
@@ -315,7 +320,7 @@ class ClientSession:
         elif not resume:
             self._recovery.escalate()
         self.keepalive = None
-        self.negotiation.abandon()
+        self.negotiation.interrupt()
         self._timers = Timers()
         retry = self._recovery.next(reason)
         if retry is None:
@@ -326,6 +331,7 @@ class ClientSession:
         self.phase = Phase.RESUMING if retry.resume else Phase.RESTARTING
         self._timers.set("attempt", now + retry.delay + self._recovery.policy.attempt_timeout)
         if not retry.resume:
+            self.negotiation.forget()
             self._peers.clear()
             self._was_connected = False
         yield retry

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from greenroom import _engine
-from greenroom.errors import ConnectError, ConnectTimeoutError, DisconnectedError, EngineError, GreenroomError
+from greenroom.errors import (
+    ConnectError,
+    ConnectTimeoutError,
+    DisconnectedError,
+    EngineError,
+    GreenroomError,
+    PublishError,
+)
 from greenroom.protocol import client_io as io
 from greenroom.protocol.client_data import DataLink
 from greenroom.protocol.client_session import ClientSession, Phase
@@ -101,6 +108,8 @@ class Connection:
                 await self._join()
                 self._joining.stage = "connecting the media"
                 await self._joining.media
+                if self.session.phase is Phase.CLOSED:
+                    raise ConnectError("the server ended the session as soon as it had begun")
         except TimeoutError as error:
             await self.close()
             raise ConnectTimeoutError(f"{self._joining.stage} took longer than {limit:g} s ({self._url})") from error
@@ -164,7 +173,11 @@ class Connection:
 
     async def negotiate(self, sender: int) -> None:
         """Offer what was added; returns when the server has accepted the section of `sender`."""
-        await self.peers.negotiated(sender, NEGOTIATION_TIMEOUT)
+        try:
+            await self.peers.negotiated(sender, NEGOTIATION_TIMEOUT)
+        except TimeoutError:
+            limit = f"{NEGOTIATION_TIMEOUT:g} s"
+            raise PublishError(f"the media connection did not take the track up within {limit}") from None
 
     def offer(self) -> None:
         """Offer what was removed."""
@@ -332,7 +345,7 @@ class Connection:
             case io.ResendData(last_sequence=last):
                 for payload in self.link.after(last):
                     self.peers.send_now(RELIABLE, payload)
-                self._apply(self.session.sync_state(self._owner.own_tracks()))
+                self._apply(self.session.sync_state(self._loop.time(), self._owner.own_tracks()))
             case io.Reconnect():
                 self._reconnect(output)
                 self._owner.session_output(output)

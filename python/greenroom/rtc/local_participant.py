@@ -77,6 +77,7 @@ class LocalParticipant(Participant):
         self._sending: dict[str, _Sending] = {}
         self._rpc_handlers: dict[str, RpcHandler] = {}
         self._interceptors: list[RpcInterceptor] = []
+        self._permission: m.SignalRequest | None = None
 
     @property
     def track_publications(self) -> Mapping[str, LocalTrackPublication]:
@@ -100,7 +101,7 @@ class LocalParticipant(Participant):
         cid = f"TR_{new_id()}"
         try:
             sending = await self._publish(track, options, cid)
-        except (RequestError, TimeoutError, ConfigError, PublishError) as error:
+        except (RequestError, ConfigError, PublishError) as error:
             raise PublishTrackError(f"{track.name!r} was not published: {error}") from error
         self._room.emit("local_track_published", sending.publication, track)
         return sending.publication
@@ -131,7 +132,8 @@ class LocalParticipant(Participant):
                 all_tracks=each.allow_all,
                 track_sids=each.allowed_track_sids,
             )
-        self._connection.send(m.SignalRequest(subscription_permission=permission))
+        self._permission = m.SignalRequest(subscription_permission=permission)
+        self._connection.send(self._permission)
 
     # -- our description -------------------------------------------------------------------------------------------
 
@@ -518,16 +520,20 @@ class LocalParticipant(Participant):
 
     async def _republish(self) -> None:
         """Publish everything again after joining anew, under new sids."""
+        if self._permission is not None:
+            self._connection.send(self._permission)
         for old_sid, sending in list(self._sending.items()):
             if self._sending.pop(old_sid, None) is None:
                 continue
             self._track_publications.pop(old_sid, None)
             try:
                 again = await self._publish(sending.track, sending.options, sending.cid)
-            except (GreenroomError, TimeoutError) as error:
+            except GreenroomError as error:
                 if isinstance(error, DisconnectedError | StateError):
                     raise
                 self._room._log.warning("%r could not be published again: %s", sending.track, error)
+                self._sending[old_sid] = sending
+                self._unpublish(old_sid)
                 continue
             publication = sending.publication
             publication._info = again.publication._info
