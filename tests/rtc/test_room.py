@@ -128,9 +128,17 @@ async def test_a_url_that_is_none_is_named(url: str):
         await rtc.Room().connect(url, BOGUS)
 
 
-async def test_encryption_is_refused_and_not_left_out_silently(studio: Studio):
-    with pytest.raises(ConfigError, match="encryption"):
-        await studio.join("ada", e2ee=object())
+async def test_what_cannot_be_honoured_is_refused_and_not_left_out_silently(studio: Studio):
+    relay = rtc.RtcConfiguration(ice_transport_type=rtc.IceTransportType.TRANSPORT_RELAY)
+    stun = rtc.RtcConfiguration(ice_servers=[rtc.IceServer(urls=["stun:example.org"])])
+    for options, word in (
+        ({"e2ee": object()}, "encryption"),
+        ({"rtc_config": relay}, "relay"),
+        ({"rtc_config": stun}, "STUN"),
+    ):
+        with pytest.raises(ConfigError, match=word):
+            await studio.join("ada", **options)
+    await studio.join("ada", rtc_config=rtc.RtcConfiguration())
 
 
 async def test_a_silent_server_is_given_up_with_the_stage_named():

@@ -151,7 +151,7 @@ class ParticipantTrackPermission(Presence):
 
 @dataclass
 class RtcConfiguration:
-    """Network settings of the media connection."""
+    """Network settings of the media connection. Anything but the defaults is refused: there is no STUN or TURN yet."""
 
     ice_transport_type: IceTransportType = IceTransportType.TRANSPORT_ALL
     continual_gathering_policy: ContinualGatheringPolicy = ContinualGatheringPolicy.GATHER_CONTINUALLY

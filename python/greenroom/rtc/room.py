@@ -13,7 +13,13 @@ from greenroom.errors import ConfigError, ConnectError, DisconnectedError, State
 from greenroom.rtc._stream_runner import StreamRunner
 from greenroom.rtc.data_stream import ByteStreamHandler, TextStreamHandler, TextStreamReader
 from greenroom.rtc.data_track import DataTracks
-from greenroom.rtc.enums import ConnectionState, DataPacketKind, DisconnectReason, SimulateScenarioKind
+from greenroom.rtc.enums import (
+    ConnectionState,
+    DataPacketKind,
+    DisconnectReason,
+    IceTransportType,
+    SimulateScenarioKind,
+)
 from greenroom.rtc.events import EventEmitter
 from greenroom.rtc.local_participant import LocalParticipant
 from greenroom.rtc.options import RoomOptions
@@ -175,8 +181,7 @@ class Room(EventEmitter[EventTypes]):
         if self._connection is not None or self._joining:
             raise StateError("the room is already connected; disconnect first, or make another Room")
         options = options or RoomOptions()
-        if options.e2ee is not None or options.encryption is not None:
-            raise ConfigError("end-to-end encryption is not available; leave `e2ee` and `encryption` out")
+        _check(options)
         from greenroom.rtc._connection import Connection
         from greenroom.rtc._dispatch import Dispatch
 
@@ -513,6 +518,19 @@ class Room(EventEmitter[EventTypes]):
     def __repr__(self) -> str:
         sid = self._room_info.sid or "unknown"
         return f"rtc.Room(sid={sid}, name={self.name}, metadata={self.metadata}, state={self._state.name})"
+
+
+def _check(options: RoomOptions) -> None:
+    """Refuse what cannot be honoured rather than leave it out."""
+    if options.e2ee is not None or options.encryption is not None:
+        raise ConfigError("end-to-end encryption is not available; leave `e2ee` and `encryption` out")
+    network = options.rtc_config
+    if network is None:
+        return
+    if network.ice_transport_type != IceTransportType.TRANSPORT_ALL:
+        raise ConfigError("relays are not available: `ice_transport_type` can only be TRANSPORT_ALL")
+    if network.ice_servers:
+        raise ConfigError("STUN and TURN servers are not used; leave `ice_servers` empty")
 
 
 _SCENARIOS = {
