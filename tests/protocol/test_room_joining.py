@@ -322,6 +322,34 @@ def test_counts_are_told_once_for_many_who_join_at_once(stage):
     assert [each.room.num_participants for each in ada.told("room_update")] == [11]
 
 
+def test_in_a_crowd_arrivals_and_departures_are_told_together(stage):
+    ada = stage.join("ada")
+    crowd = [stage.join(f"p{number}") for number in range(100)]
+    stage.wait(1)
+    before = len(ada.told("update"))
+    sids = [each.sid for each in crowd[:10]]
+    for actor in crowd[:10]:
+        actor.send(leave=m.LeaveRequest())
+    late = stage.join("late")
+    assert len(ada.told("update")) == before
+    stage.wait(1)
+    (update,) = ada.told("update")[before:]
+    states = {each.sid: each.state for each in update.participants}
+    assert states == {late.sid: m.ParticipantInfo.ACTIVE, **dict.fromkeys(sids, m.ParticipantInfo.DISCONNECTED)}
+
+
+def test_whoever_publishes_in_a_crowd_is_told_of_at_once(stage):
+    ada = stage.join("ada")
+    for number in range(60):
+        stage.join(f"p{number}")
+    stage.wait(1)
+    bob = stage.join("bob")
+    bob.publish()
+    assert ada.told("update")[-1].participants[0].identity == "bob"
+    stage.wait(1)
+    assert ada.told("update")[-1].participants[0].version == bob.member.version
+
+
 def test_the_trailer_of_injected_frames_is_one_per_room(stage):
     first, second = (stage.join(name).told("join")[0].sif_trailer for name in ("ada", "bob"))
     assert first and first == second

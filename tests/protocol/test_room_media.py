@@ -274,6 +274,15 @@ def test_a_publisher_chooses_who_may_have_its_tracks(stage):
         assert actor.told("subscription_permission_update")[-1].allowed
 
 
+def test_tracks_of_somebody_hidden_reach_nobody(stage):
+    stage.join("ada")
+    spy = stage.join("spy", grants={"hidden": True})
+    sid = spy.publish()
+    bob = stage.join("bob")
+    bob.send(subscription=m.UpdateSubscription(track_sids=[sid], subscribe=True))
+    assert not stage.commands(outputs.Subscribe)
+
+
 def test_the_permission_that_clients_send_unprompted_changes_nothing(stage):
     ada = stage.join("ada")
     stage.join("bob")

@@ -204,6 +204,8 @@ class Room:
                 room_media.update_dynacast(state, state.tracks[key])
             elif name == "subscription":
                 room_media.give_up(state, key)
+            elif name == "presence":
+                state.tell_late()
             elif name == "counts":
                 state.update_room()
             elif name == "tokens":

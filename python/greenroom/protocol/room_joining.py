@@ -51,7 +51,7 @@ def _admit(room: RoomState, request: Join) -> None:
     room.timers.set(("join", member.sid), room.now + room.settings.join_timeout)
     room.tell(member, join=_join_response(room, member))
     member.state = m.ParticipantInfo.JOINED
-    room.broadcast(member, to_self=False)
+    room.broadcast_presence(member)
     room.emit(RefreshToken(member.sid))
     room_link.open_peers(room, member)
     room_media.auto_subscribe(room, member)

@@ -65,13 +65,16 @@ def _tell_left(room: RoomState, member: Member, reason: m.DisconnectReason) -> N
         return
     info = member.info(reason)
     del info.tracks[:]
-    receivers = room.others(member)
-    if reason == m.DisconnectReason.DUPLICATE_IDENTITY:
-        receivers = [other for other in receivers if other.protocol <= _REPLACES_BY_IDENTITY]
+    duplicate = reason == m.DisconnectReason.DUPLICATE_IDENTITY
+    receivers = [other for other in room.others(member) if not duplicate or other.protocol <= _REPLACES_BY_IDENTITY]
     for other in receivers:
         if other.link.connection is None:
             other.link.missed.append(info)
-    room.tell_all(receivers, update=m.ParticipantUpdate(participants=[info]))
+    if duplicate:
+        room.late.pop(member.sid, None)
+        room.tell_all(receivers, update=m.ParticipantUpdate(participants=[info]))
+    else:
+        room.broadcast_presence(member, info)
 
 
 def _forget_subscriptions(room: RoomState, member: Member) -> None:

@@ -130,7 +130,7 @@ def channel_opened(room: RoomState, member: Member, peer: int, label: str) -> No
 def _activate(room: RoomState, member: Member) -> None:
     member.state = m.ParticipantInfo.ACTIVE
     room.timers.cancel(("join", member.sid))
-    room.broadcast(member, to_self=False)
+    room.broadcast_presence(member)
     room.emit(Announce("participant_joined", member.info()))
     room_media.auto_subscribe(room, member)
 

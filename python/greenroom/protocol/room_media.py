@@ -178,9 +178,10 @@ def auto_subscribe(room: RoomState, member: Member) -> None:
 def subscribe(room: RoomState, member: Member, track: Track) -> None:
     """Send a track to a participant if it may have it; else note that it was denied."""
     subscriptions = member.subscriptions
-    if track.member is member or track.sid in subscriptions.active or not member.permission.can_subscribe:
+    publisher = track.member
+    if publisher is member or publisher.hidden or not member.permission.can_subscribe:
         return
-    if track.sid in subscriptions.leaving:
+    if track.sid in subscriptions.active or track.sid in subscriptions.leaving:
         return
     if not track.member.access.permits(member, track.sid):
         if track.sid not in subscriptions.denied:
@@ -188,7 +189,6 @@ def subscribe(room: RoomState, member: Member, track: Track) -> None:
             _tell_access(room, member, track, False)
         return
     subscription = subscriptions.start(track)
-    publisher = track.member
     stream_id = pack_stream_id(publisher.sid, track.sid)
     peer = member.link.data_peer
     room.emit(Subscribe(track.handle, peer, stream_id, track.sid, publisher.sid))

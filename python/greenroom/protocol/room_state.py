@@ -18,6 +18,9 @@ from greenroom.wire import messages as m
 __all__ = ["RoomState", "Sources", "TimerKey"]
 
 _COUNTS_DELAY = 1.0
+_CROWD = 50
+_CROWD_DELAY = 0.5
+_CROWD_MESSAGE = 100
 
 #: (what for, about whom or what)
 TimerKey = tuple[str, str]
@@ -58,6 +61,7 @@ class RoomState:
     ended: bool = False
     sif_trailer: bytes = b""
     nonces: dict[bytes, None] = field(default_factory=dict)
+    late: dict[str, m.ParticipantInfo] = field(default_factory=dict)
     outbox: list[Output] = field(default_factory=list)
 
     @property
@@ -92,10 +96,39 @@ class RoomState:
     def broadcast(self, member: Member, *, to_self: bool) -> None:
         """Tell everybody how a participant is now. Of a hidden one only itself hears."""
         member.version += 1
+        self.late.pop(member.sid, None)
         receivers = [] if member.hidden else self.others(member)
         if to_self:
             receivers.append(member)
         self.tell_all(receivers, update=m.ParticipantUpdate(participants=[member.info()]))
+
+    def broadcast_presence(self, member: Member, info: m.ParticipantInfo | None = None) -> None:
+        """Tell others that somebody came, is connected or has left (`info`).
+
+        Where many are, those who publish nothing are told of together, half a second later: everybody must hear of
+        everybody, and when hundreds come at once one message each would be a storm.
+        """
+        if member.hidden:
+            return
+        if member.tracks or len(self.members) < _CROWD:
+            if info is None:
+                self.broadcast(member, to_self=False)
+            else:
+                self.late.pop(member.sid, None)
+                self.tell_all(self.others(member), update=m.ParticipantUpdate(participants=[info]))
+            return
+        if info is None:
+            member.version += 1
+        self.late[member.sid] = info or member.info()
+        self.timers.set_default(("presence", ""), self.now + _CROWD_DELAY)
+
+    def tell_late(self) -> None:
+        """Tell everybody of those who came and went since the last time."""
+        infos = list(self.late.values())
+        self.late.clear()
+        for start in range(0, len(infos), _CROWD_MESSAGE):
+            update = m.ParticipantUpdate(participants=infos[start : start + _CROWD_MESSAGE])
+            self.tell_all(self.members.values(), update=update)
 
     def room_info(self) -> m.Room:
         """The room as clients and the API are told of it."""
