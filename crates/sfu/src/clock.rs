@@ -11,40 +11,74 @@ pub(crate) type Micros = i64;
 
 /// A capture time further from the arrival than this is a broken report.
 const MAX_AGE: Micros = 10_000_000;
-/// A later report than the offset says is delayed; this is the most that one moves the offset, before smoothing.
-const MAX_EXCESS: Micros = 50_000;
-const SMOOTHING: Micros = 64;
+/// The least delay counts for this long at least, and for twice this at most: clocks drift apart.
+const LEAST_DELAY: Micros = 10_000_000;
 /// An offset that grew by more than this, in this many reports running, is a clock that was set.
 const CLOCK_STEP: Micros = 1_000_000;
 const CLOCK_STEP_REPORTS: u32 = 3;
+/// A packet that came this much earlier than the offset allows has a timestamp that is wrong.
+const MAX_EARLY: Micros = 200_000;
+
+/// The least of the samples of the last while. Whatever is delayed is delayed by waiting, so the least is the truest.
+#[derive(Debug, Clone, Copy, Default)]
+struct Least {
+    since: Micros,
+    current: Option<Micros>,
+    before: Option<Micros>,
+}
+
+impl Least {
+    fn add(&mut self, sample: Micros, now: Micros) {
+        if now.saturating_sub(self.since) >= LEAST_DELAY {
+            self.before = self.current.take();
+            self.since = now;
+        }
+        self.current = Some(self.current.map_or(sample, |least| least.min(sample)));
+    }
+
+    fn get(&self) -> Option<Micros> {
+        self.current.into_iter().chain(self.before).min()
+    }
+
+    fn restart(&mut self, sample: Micros, now: Micros) {
+        *self = Least { since: now, current: Some(sample), before: None };
+    }
+}
 
 /// Our clock minus a publisher's.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PublisherClock {
-    offset: Option<Micros>,
+    offset: Least,
     steps: u32,
 }
 
 impl PublisherClock {
     /// A report with the sender's time `sender` has arrived at `arrival`.
-    fn observe(&mut self, sender: Micros, arrival: Micros) {
+    fn observe_report(&mut self, sender: Micros, arrival: Micros) {
         let sample = arrival.saturating_sub(sender);
-        let Some(offset) = self.offset else {
-            self.offset = Some(sample);
-            return;
-        };
-        let excess = sample.saturating_sub(offset);
-        if excess > CLOCK_STEP {
-            self.steps += 1;
-            if self.steps >= CLOCK_STEP_REPORTS {
-                self.offset = Some(sample);
-                self.steps = 0;
-            }
+        let excess = self.offset.get().map_or(0, |offset| sample.saturating_sub(offset));
+        if excess <= CLOCK_STEP {
+            self.steps = 0;
+            self.offset.add(sample, arrival);
             return;
         }
-        self.steps = 0;
-        // The least delayed report is the truest; the slow rise follows clocks that drift apart.
-        self.offset = Some(if excess < 0 { sample } else { offset + excess.min(MAX_EXCESS) / SMOOTHING });
+        self.steps += 1;
+        if self.steps >= CLOCK_STEP_REPORTS {
+            self.steps = 0;
+            self.offset.restart(sample, arrival);
+        }
+    }
+
+    /// When a packet that was captured at `sender`, and has arrived at `arrival`, was captured on our clock.
+    fn capture(&mut self, sender: Micros, arrival: Micros) -> Option<Micros> {
+        let offset = self.offset.get()?;
+        let sample = arrival.saturating_sub(sender);
+        // Nothing arrives before it is captured: the offset was too large.
+        if sample < offset && sample > offset.saturating_sub(MAX_EARLY) {
+            self.offset.add(sample, arrival);
+            return Some(arrival);
+        }
+        Some(sender.saturating_add(offset))
     }
 }
 
@@ -57,8 +91,8 @@ pub(crate) struct StreamClock {
     /// The last report seen, whether or not it still holds.
     known: Option<SenderReport>,
     report: Option<(SenderReport, u64)>,
-    /// Arrival minus media time of the earliest arrivals.
-    anchor: Option<Micros>,
+    /// Arrival minus media time.
+    anchor: Least,
 }
 
 impl StreamClock {
@@ -89,16 +123,12 @@ impl StreamClock {
     /// Notes a packet in order.
     pub(crate) fn observe(&mut self, ticks: u64, arrival: Micros) {
         self.ticks = Some(ticks);
-        let sample = arrival.saturating_sub(self.micros(ticks));
-        self.anchor = Some(self.anchor.map_or(sample, |anchor| {
-            let excess = sample - anchor;
-            if (0..=MAX_AGE).contains(&excess) { anchor + excess.min(MAX_EXCESS) / SMOOTHING } else { sample }
-        }));
+        self.anchor.add(arrival.saturating_sub(self.micros(ticks)), arrival);
     }
 
     /// Forgets the relation of timestamps to time, after a jump.
     pub(crate) fn jump(&mut self) {
-        self.anchor = None;
+        self.anchor = Least::default();
         self.report = None;
     }
 
@@ -107,18 +137,19 @@ impl StreamClock {
         if self.known.replace(report) == Some(report) {
             return;
         }
-        publisher.observe(sender_micros(report), arrival);
+        publisher.observe_report(sender_micros(report), arrival);
         self.report = Some((report, self.unwrap(report.rtp_time)));
     }
 
     /// When `ticks` was captured; never after `arrival`.
-    pub(crate) fn capture(&self, ticks: u64, publisher: &PublisherClock, arrival: Micros) -> Micros {
-        let by_report = self.report.zip(publisher.offset).map(|((report, at), offset)| {
-            let since = ticks.wrapping_sub(at).cast_signed();
-            sender_micros(report).saturating_add(offset).saturating_add(scale(since, 1_000_000, self.rate))
+    pub(crate) fn capture(&self, ticks: u64, publisher: &mut PublisherClock, arrival: Micros) -> Micros {
+        let sender = self.report.map(|(report, at)| {
+            let since = scale(ticks.wrapping_sub(at).cast_signed(), 1_000_000, self.rate);
+            sender_micros(report).saturating_add(since)
         });
-        let by_arrival = || self.anchor.map(|anchor| anchor.saturating_add(self.micros(ticks)));
-        by_report
+        let by_arrival = || self.anchor.get().map(|anchor| anchor.saturating_add(self.micros(ticks)));
+        sender
+            .and_then(|sender| publisher.capture(sender, arrival))
             .filter(|capture| capture.saturating_sub(arrival).abs() <= MAX_AGE)
             .or_else(by_arrival)
             .map_or(arrival, |capture| capture.clamp(arrival - MAX_AGE, arrival))
@@ -180,8 +211,8 @@ mod tests {
         audio.report(report(5000.0, 1000), &mut publisher, 20_000);
         video.observe(video.unwrap(7_000_000), 120_000);
         video.report(report(5000.0, 7_000_000), &mut publisher, 120_000);
-        let heard = audio.capture(audio.unwrap(1000 + 48_000), &publisher, 2_000_000);
-        let seen = video.capture(video.unwrap(7_000_000 + 90_000), &publisher, 2_000_000);
+        let heard = audio.capture(audio.unwrap(1000 + 48_000), &mut publisher, 2_000_000);
+        let seen = video.capture(video.unwrap(7_000_000 + 90_000), &mut publisher, 2_000_000);
         assert_eq!(heard, seen);
     }
 
@@ -191,9 +222,9 @@ mod tests {
         let mut clock = StreamClock::new(48_000);
         clock.observe(clock.unwrap(0), 0);
         clock.report(report(1e12, 0), &mut publisher, 0);
-        assert_eq!(clock.capture(clock.unwrap(480_000), &publisher, 1_000), 1_000);
+        assert_eq!(clock.capture(clock.unwrap(480_000), &mut publisher, 1_000), 1_000);
         clock.report(SenderReport { sender_time: Duration::MAX, rtp_time: 5 }, &mut publisher, 10);
-        let capture = clock.capture(clock.unwrap(960), &publisher, 20_000);
+        let capture = clock.capture(clock.unwrap(960), &mut publisher, 20_000);
         assert!((20_000 - MAX_AGE..=20_000).contains(&capture));
     }
 }

@@ -180,6 +180,33 @@ fn a_layer_that_lags_behind_the_others_does_not_push_the_timeline_further_at_eac
 }
 
 #[test]
+fn late_key_frames_do_not_push_the_timeline_when_sender_reports_tell_better() {
+    let mut stage = Stage::simulcast();
+    let mut layers: Vec<Vp8Layer> = (0..3).map(Vp8Layer::new).collect();
+    stage.subscribe(ALICE);
+    for number in 0..1200_u32 {
+        let at = Duration::from_micros(u64::from(number) * FRAME);
+        // The first frames of a layer, large as they are, take 25 ms longer than the others.
+        stage.advance_to(if number % 60 == 1 { at + ms(25) } else { at });
+        for (index, layer) in layers.iter_mut().enumerate() {
+            for packet in layer.frame(at) {
+                stage.packet(TRACK, index, &packet);
+            }
+        }
+        if number % 60 == 0 {
+            stage.set(ALICE, false, if number % 120 == 0 { 2 } else { 0 }, 0);
+        }
+        for layer in stage.take_requests() {
+            layers[layer].key_next = true;
+        }
+    }
+    let verdict = judge(&stage.received(ALICE));
+    verdict.expect_flawless();
+    assert!(verdict.layers().len() >= 18, "{:?}", verdict.layers());
+    verdict.expect_timeline(450);
+}
+
+#[test]
 fn without_sender_reports_arrival_times_relate_the_layers() {
     let mut stage = Stage::simulcast();
     let mut camera = Camera::new(3);
