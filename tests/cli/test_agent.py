@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from greenroom import rtc
-from tests.cli.test_commands import mistake
-from tests.cli.test_serving import line_with, running
+from tests.cli.test_commands import greenroom, mistake
+from tests.cli.test_serving import in_thread, line_with, running
 
 pytestmark = [pytest.mark.loopback, pytest.mark.timeout(120)]
 
@@ -59,3 +59,59 @@ async def test_an_agent_is_run_anew_when_its_file_is_saved_and_its_room_stays(tm
 def test_a_file_that_is_not_there_gets_one_line():
     assert "nowhere.py" in mistake("start", "nowhere.py")
     assert "nowhere.py" in mistake("run", "nowhere.py", "dev")
+
+
+ECHO = """
+from greenroom import rtc
+from greenroom.agents import AgentServer, JobContext, cli
+
+server = AgentServer(agent_name="echo")
+
+
+@server.rtc_session(agent_name="echo")
+async def entrypoint(ctx: JobContext) -> None:
+    source = rtc.AudioSource(48000, 1)
+
+    @ctx.room.on("track_subscribed")
+    async def repeat(track, *_):
+        async for event in rtc.AudioStream(track):
+            await source.capture_frame(event.frame)
+
+    await ctx.connect()
+    await ctx.room.local_participant.publish_track(rtc.LocalAudioTrack.create_audio_track("echo", source))
+    await ctx.room.local_participant.send_text("I repeat what you say", topic="lk.transcription")
+
+
+if __name__ == "__main__":
+    cli.run_app(server)
+"""
+
+
+async def test_the_console_says_a_file_and_keeps_the_answer(tmp_path: Path):
+    import numpy as np
+
+    from greenroom.media import read_wav, write_wav
+
+    (tmp_path / "agent.py").write_text(ECHO)
+    moment = np.arange(16000) / 16000
+    tone = (np.sin(2 * np.pi * 600 * moment) * 9000).astype(np.int16)
+    write_wav(tmp_path / "said.wav", rtc.AudioFrame(tone.tobytes(), 16000, 1, len(tone)))
+    done = await in_thread(
+        greenroom, "console", "agent.py", "--input", "said.wav", "--output", "answer.wav", "--linger", "1", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "I repeat what you say" in done.stdout
+    answer = read_wav(tmp_path / "answer.wav")
+    samples = np.frombuffer(answer.data, np.int16).astype(float)
+    spectrum = np.abs(np.fft.rfft(samples))
+    assert abs(int(spectrum.argmax()) * answer.sample_rate / len(samples) - 600) < 3
+    loud = np.abs(samples.reshape(-1, 480)).max(axis=1) > 3000
+    assert 0.8 < loud.sum() / 100 < 1.2
+
+
+def test_a_console_without_sound_says_what_to_install_or_name(tmp_path: Path):
+    (tmp_path / "agent.py").write_text(ECHO)
+    line = mistake("console", "agent.py", cwd=tmp_path, PATH="/nonexistent")
+    assert "alsa-utils" in line and "--output" in line
+    assert "missing.py" in mistake("console", "missing.py")
+    assert "none.wav" in mistake("console", "agent.py", "--input", "none.wav", "--output", "o.wav", cwd=tmp_path)

@@ -92,8 +92,8 @@ async def test_a_port_that_is_taken_gets_one_line():
         assert str(server.port) in line
 
 
-async def in_thread(function, *arguments: object):
-    return await asyncio.to_thread(function, *arguments)
+async def in_thread(function, *arguments: object, **options: object):
+    return await asyncio.to_thread(function, *arguments, **options)
 
 
 async def test_rooms_are_administered(tmp_path):

@@ -19,7 +19,7 @@ from greenroom.runtime.tasks import TaskSet
 from greenroom.server import Server
 from greenroom.wire.tokens import VideoGrants
 
-__all__ = ["reloading", "run"]
+__all__ = ["end_process", "reloading", "run"]
 
 log = logging.getLogger("greenroom.cli")
 
@@ -78,11 +78,11 @@ class Worker:
                 names = ", ".join(sorted({Path(path).name for _, path in changes}))
                 notes.print(f"[bold]{names}[/] changed: running it anew")
                 dispatches = await self._running_dispatches()
-                await _stop(process)
+                await end_process(process)
                 process = await self._start()
                 await self._hand_over(dispatches)
         finally:
-            await _stop(process)
+            await end_process(process)
 
     async def _start(self) -> Process:
         api = {"LIVEKIT_URL": self._api.url, "LIVEKIT_API_KEY": self._api.key, "LIVEKIT_API_SECRET": self._api.secret}
@@ -111,8 +111,8 @@ class Worker:
         return await self._api.call(f"AgentDispatchService/{method}", request, grants)
 
 
-async def _stop(process: Process) -> None:
-    """End the process and its jobs, whatever they do."""
+async def end_process(process: Process) -> None:
+    """End a process, and its jobs, whatever they do."""
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:

@@ -104,6 +104,20 @@ def connect(context: typer.Context, file: File) -> None:
     agent.run(file, ["connect", *context.args])
 
 
+@app.command()
+def console(
+    file: File,
+    heard_from: Annotated[Optional[Path], typer.Option("--input", help="WAV file to say; else the microphone.")] = None,  # noqa: UP045
+    said_to: Annotated[Optional[Path], typer.Option("--output", help="WAV file for the answer; else aloud.")] = None,  # noqa: UP045
+    linger: Annotated[float, typer.Option(min=0, help="Seconds of silence that end it after the input.")] = 3.0,
+) -> None:
+    """Talk to an agent from the terminal; no other server is needed."""
+    from greenroom.cli import console, output
+
+    output.log_to_terminal(logging.WARNING)
+    console.talk(file, heard_from, said_to, linger)
+
+
 @app.command(hidden=True, context_settings=_PASS_ON)
 def run(context: typer.Context, file: File) -> None:
     """Run an agent's file as Python would, with the arguments that follow."""

@@ -18,5 +18,9 @@ def main() -> None:
         app()
     except GreenroomError as error:
         fail(str(error))
+    except OSError as error:
+        if not error.filename:
+            raise
+        fail(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         sys.exit(130)
