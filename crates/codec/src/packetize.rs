@@ -15,8 +15,10 @@ const MIN_PAYLOAD: usize = 64;
 /// X bit: an extension byte follows.
 const VP8_EXTENDED: u8 = 0x80;
 const VP8_START: u8 = 0x10;
-/// I and L bits: picture id and layer-zero index are there.
-const VP8_PRESENT: u8 = 0xc0;
+/// I bit: a picture id is there. A layer-zero index (L) may only come with a temporal layer (T), RFC 7741 section 4.2.
+const VP8_PICTURE_ID: u8 = 0x80;
+/// Descriptor with a 15-bit picture id.
+const VP8_DESCRIPTOR: usize = 4;
 
 const NAL_TYPE: u8 = 0x1f;
 const NAL_IMPORTANCE: u8 = 0x60;
@@ -33,7 +35,6 @@ pub struct Packetizer {
     codec: VideoCodec,
     max_payload: usize,
     picture_id: u16,
-    layer_zero_index: u8,
 }
 
 impl Packetizer {
@@ -42,12 +43,7 @@ impl Packetizer {
     /// `max_payload` is the most bytes in one payload (raised to 64 if it is less); `first_picture_id` is the number
     /// of the first VP8 frame, of which the lower 15 bits count.
     pub fn new(codec: VideoCodec, max_payload: usize, first_picture_id: u16) -> Self {
-        Self {
-            codec,
-            max_payload: max_payload.max(MIN_PAYLOAD),
-            picture_id: first_picture_id & 0x7fff,
-            layer_zero_index: first_picture_id as u8,
-        }
+        Self { codec, max_payload: max_payload.max(MIN_PAYLOAD), picture_id: first_picture_id & 0x7fff }
     }
 
     /// Replace `out` with the payloads of one frame; the last one carries the RTP marker.
@@ -68,16 +64,15 @@ impl Packetizer {
 
     fn packetize_vp8(&mut self, frame: &[u8], out: &mut Vec<Bytes>) {
         let [high, low] = (self.picture_id | 0x8000).to_be_bytes();
-        for (index, chunk) in even_chunks(frame, self.max_payload - 5).enumerate() {
-            let mut payload = BytesMut::with_capacity(chunk.len() + 5);
+        for (index, chunk) in even_chunks(frame, self.max_payload - VP8_DESCRIPTOR).enumerate() {
+            let mut payload = BytesMut::with_capacity(chunk.len() + VP8_DESCRIPTOR);
             payload.put_u8(VP8_EXTENDED | if index == 0 { VP8_START } else { 0 });
-            payload.put_slice(&[VP8_PRESENT, high, low, self.layer_zero_index]);
+            payload.put_slice(&[VP8_PICTURE_ID, high, low]);
             payload.put_slice(chunk);
             out.push(payload.freeze());
         }
         if !frame.is_empty() {
             self.picture_id = (self.picture_id + 1) & 0x7fff;
-            self.layer_zero_index = self.layer_zero_index.wrapping_add(1);
         }
     }
 
