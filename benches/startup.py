@@ -1,0 +1,133 @@
+"""What the client costs before it does anything, beside the official one: import, idle sources, interruption.
+
+    python benches/startup.py [--rounds 5] [--json FILE]
+
+Import time and memory are over bare Python's. The interruption: 5 s of audio are captured in one frame, and after half
+a second the queue is cleared; the figure is how long it takes until the next frame of 10 ms has been accepted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import _bench as bench
+
+SOURCES = 50
+TARGETS = {
+    "import (s)": 0.10,
+    "memory after import (MB)": 30,
+    "threads for 50 idle sources": 0,
+    "memory per idle source (kB)": 100,
+    "interruption (ms)": 20,
+    "interrupted capture returns (ms)": 20,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--run", metavar="SDK", help="one round, in this process")
+    options = parser.parse_args()
+    if options.run:
+        sys.stdout.write(json.dumps(measure(options.run)) + "\n")
+        sys.stdout.flush()
+        os._exit(0)
+    rounds: dict[str, list[dict[str, float]]] = {"greenroom": [], "livekit": []}
+    for _ in range(options.rounds):
+        for sdk, each in rounds.items():
+            each.append(bench.child(Path(__file__), "--run", sdk))
+    columns = {sdk: bench.medians(each) for sdk, each in rounds.items()}
+    for sdk, each in rounds.items():
+        # Other load on the machine only ever adds to it.
+        columns[sdk]["import (s)"] = min(figures["import (s)"] for figures in each)
+    bench.table("before the first call", columns, TARGETS)
+    if options.json:
+        options.json.write_text(json.dumps(rounds, indent=1))
+
+
+def measure(sdk: str) -> dict[str, float]:
+    # argparse, json and asyncio are here already: import time is that of a program of some size, memory that of bare
+    # Python, each measured in processes of their own.
+    bare, bare_memory = fresh("pass")
+    whole, whole_memory = fresh(f"import {sdk}.rtc")
+    rtc: Any = importlib.import_module(f"{sdk}.rtc")
+    return {
+        "import (s)": whole - bare,
+        "memory after import (MB)": whole_memory - bare_memory,
+        **asyncio.run(idle_sources(rtc)),
+        **asyncio.run(interruption(rtc)),
+    }
+
+
+def fresh(statement: str) -> tuple[float, float]:
+    """Seconds for a statement in a new interpreter, and the interpreter's memory in MB after it."""
+    program = (
+        f"import time\nbegan = time.perf_counter()\n{statement}\ntook = time.perf_counter() - began\n"
+        "print(took, [l for l in open('/proc/self/status') if l.startswith('VmRSS')][0].split()[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True, text=True)
+    took, kilobytes = done.stdout.split()
+    return float(took), int(kilobytes) * 1024 / 1e6
+
+
+async def idle_sources(rtc: Any) -> dict[str, float]:
+    first = rtc.AudioSource(48_000, 1)
+    await asyncio.sleep(0.1)
+    threads, memory = bench.status("Threads"), bench.rss()
+    sources = [rtc.AudioSource(48_000, 1) for _ in range(SOURCES)]
+    await asyncio.sleep(0.3)
+    cpu = sum(bench.cpu_seconds())
+    await asyncio.sleep(1)
+    figures = {
+        f"threads for {SOURCES} idle sources": bench.status("Threads") - threads,
+        "memory per idle source (kB)": (bench.rss() - memory) * 1e3 / SOURCES,
+        "processor for them (cores)": sum(bench.cpu_seconds()) - cpu,
+    }
+    for source in [first, *sources]:
+        await source.aclose()
+    return figures
+
+
+async def interruption(rtc: Any) -> dict[str, float]:
+    source = rtc.AudioSource(48_000, 1)
+    long, short = (rtc.AudioFrame(bytes(2 * count), 48_000, 1, count) for count in (240_000, 480))
+    playing = asyncio.create_task(source.capture_frame(long))
+    await asyncio.sleep(0.5)
+    began = time.monotonic()
+    source.clear_queue()
+    errors = await capture(source, short)
+    accepted = time.monotonic() - began
+    await asyncio.wait([playing], timeout=10)
+    returned = time.monotonic() - began
+    await source.aclose()
+    return {
+        "interruption (ms)": accepted * 1e3,
+        "errors until then": errors,
+        "interrupted capture returns (ms)": returned * 1e3,
+    }
+
+
+async def capture(source: Any, frame: Any) -> int:
+    """Capture a frame however often it takes; how many times it failed."""
+    for errors in itertools.count():
+        try:
+            await source.capture_frame(frame)
+            return errors
+        except Exception:
+            await asyncio.sleep(0.01)
+    raise AssertionError
+
+
+if __name__ == "__main__":
+    main()
