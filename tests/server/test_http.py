@@ -26,7 +26,7 @@ def token(identity="ada", room="lab", **grants):
 
 def raw_token(**claims):
     now = time.time()
-    payload = {"iss": KEY, "nbf": now, "exp": now + 60, "sub": "ada", "video": {"roomJoin": True, "room": "lab"}}
+    payload = {"iss": KEY, "nbf": now, "exp": now + 3600, "sub": "ada", "video": {"roomJoin": True, "room": "lab"}}
     return jwt.encode({key: value for key, value in {**payload, **claims}.items() if value is not None}, SECRET)
 
 
