@@ -61,6 +61,7 @@ __all__ = [
     "Section",
     "SectionsNeeded",
     "Speakers",
+    "StreamState",
     "SubscriptionBound",
     "TrackMedia",
     "VideoSink",
@@ -161,6 +162,14 @@ class DataSent(NamedTuple):
     error: str
 
 
+class StreamState(NamedTuple):
+    """A subscriber (handle) is not sent a track for want of bandwidth, or is again."""
+
+    handle: int
+    track: int
+    paused: bool
+
+
 class SubscriptionBound(NamedTuple):
     """A subscriber (handle) is now being sent a track on a section."""
 
@@ -240,6 +249,7 @@ Event: TypeAlias = (
     | DataOpen
     | Data
     | DataSent
+    | StreamState
     | SubscriptionBound
     | Speakers
     | Quality
@@ -262,6 +272,7 @@ _RECORDS: dict[object, Callable[..., Event]] = {
     "data_open": DataOpen,
     "data": Data,
     "data_sent": DataSent,
+    "stream_state": StreamState,
     "subscription_bound": SubscriptionBound,
     "speakers": Speakers,
     "quality": Quality,

@@ -39,6 +39,7 @@ class Engine:
         | `data_open` | peer | `label: str` |
         | `data` | peer | `label: str, payload: bytes` |
         | `data_sent` | peer | `request: int, error: str` ("" when the payload left our queue) |
+        | `stream_state` | subscriber peer | `track: int, paused: bool`: for want of bandwidth |
         | `subscription_bound` | subscriber peer | `track: int, mid: str` |
         | `speakers` | room | `list[tuple[track: int, level: float, active: bool]]`: changes only, every 0.4 s |
         | `quality` | room | `list[tuple[peer, rtt: float, sent_loss: float, received_loss: float, jitter: float]]`, every 5 s |
@@ -80,13 +81,15 @@ class Engine:
 
     def add_track(
         self, room: int, track: int, peer: int, mid: str, *, kind: str, layers: Sequence[tuple[str, int, int, int]],
-        detect_speaker: bool,
+        detect_speaker: bool, priority: int = 1, encrypted: bool = False,
     ) -> None:
         """Make the media that `peer` sends on `mid` a track others can subscribe to.
 
         Args:
             kind: "audio" or "video".
             layers: `(rid, quality 0..2, width, height)` per simulcast layer; rid "" when there is one.
+            priority: who gets bandwidth first, 0..255, higher before lower.
+            encrypted: end to end; the room then adds no media of its own (silence after a mute).
         """
 
     def remove_track(self, track: int) -> None: ...

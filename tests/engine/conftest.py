@@ -53,8 +53,9 @@ class Call:
         self.server.engine.open_room(self.room)
         self.clients: list[Client] = []
 
-    async def join(self) -> "Client":
-        client = Client(self)
+    async def join(self, *, udp: bool = True) -> "Client":
+        """A connected client; without `udp` it is shown only the server's TCP candidate."""
+        client = Client(self, udp=udp)
         self.clients.append(client)
         await client.negotiate(audio=3, video=3)
         await client.link.next(client.peer, native.PeerState)
@@ -69,8 +70,9 @@ class Call:
 class Client:
     """One client peer and its server peer."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, *, udp: bool) -> None:
         self.call = call
+        self.udp = udp
         self.link = Link("client")
         self.peer = self.link.handle()
         self.far = call.server.handle()
@@ -82,7 +84,11 @@ class Client:
         offer = await self.link.next(self.peer, native.Offer)
         self.call.server.engine.accept_offer(self.far, offer.offer_id, offer.sdp)
         answer = await self.call.server.next(self.far, native.Answer)
-        self.link.engine.accept_answer(self.peer, answer.offer_id, answer.sdp)
+        lines = answer.sdp.splitlines(keepends=True)
+        shown = [
+            line for line in lines if self.udp or not (line.startswith("a=candidate:") and " udp " in line.lower())
+        ]
+        self.link.engine.accept_answer(self.peer, answer.offer_id, "".join(shown))
         return answer, await self.link.next(self.peer, native.Negotiated)
 
 

@@ -130,3 +130,13 @@ async def test_a_colour_arrives_as_the_same_colour(call):
     pixels = np.frombuffer(data, dtype=np.uint8).reshape(height, width, 4)
     assert (format_, width, height) == (0, 640, 480)
     assert np.abs(pixels[240, 320].astype(int) - [255, 0, 0, 255]).max() <= 6
+
+
+async def test_a_client_that_udp_does_not_reach_connects_over_tcp(call):
+    alice = await call.join(udp=False)
+    alice.link.engine.send_data([alice.peer], "_reliable", b"over tcp")
+    arrived = await call.server.next(alice.far, native.Data)
+    assert arrived.payload == b"over tcp"
+    large = bytes(range(256)) * 200
+    call.server.engine.send_data([alice.far], "_reliable", large)
+    assert (await alice.link.next(alice.peer, native.Data)).payload == large

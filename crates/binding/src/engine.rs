@@ -96,7 +96,7 @@ impl Engine {
         self.run(room, move |world| world.open_server_peer(room, peer, offers))
     }
 
-    #[pyo3(signature = (room, track, peer, mid, *, kind, layers, detect_speaker))]
+    #[pyo3(signature = (room, track, peer, mid, *, kind, layers, detect_speaker, priority = 1, encrypted = false))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     fn add_track(
         &self,
@@ -107,10 +107,13 @@ impl Engine {
         kind: &str,
         layers: Vec<(String, u8, u32, u32)>,
         detect_speaker: bool,
+        priority: u8,
+        encrypted: bool,
     ) -> PyResult<()> {
         let audio = is_audio(kind)?;
         let layer = |(rid, quality, width, height)| Layer { rid, quality, width, height };
-        let options = TrackOptions { audio, layers: layers.into_iter().map(layer).collect(), detect_speaker };
+        let layers = layers.into_iter().map(layer).collect();
+        let options = TrackOptions { audio, layers, detect_speaker, priority, encrypted };
         self.run(room, move |world| world.add_track(room, track, peer, &mid, options))
     }
 

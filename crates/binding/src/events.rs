@@ -48,6 +48,7 @@ pub(crate) fn to_python(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTu
         Event::Data { peer, label, payload } => ("data", peer, label, PyBytes::new(py, &payload)).into_pyobject(py),
         Event::DataSent { peer, request, error } => ("data_sent", peer, request, error).into_pyobject(py),
         Event::SubscriptionBound { peer, track, mid } => ("subscription_bound", peer, track, mid).into_pyobject(py),
+        Event::StreamState { peer, track, paused } => ("stream_state", peer, track, paused).into_pyobject(py),
         Event::Speakers { room, speakers } => ("speakers", room, speakers).into_pyobject(py),
         Event::Quality { room, peers } => {
             let row = |quality: greenroom_engine::PeerQuality| {

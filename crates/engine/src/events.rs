@@ -61,6 +61,7 @@ pub enum Event {
     Data { peer: Handle, label: String, payload: Bytes },
     DataSent { peer: Handle, request: u64, error: String },
     SubscriptionBound { peer: Handle, track: Handle, mid: String },
+    StreamState { peer: Handle, track: Handle, paused: bool },
     Speakers { room: Handle, speakers: Vec<(Handle, f32, bool)> },
     Quality { room: Handle, peers: Vec<PeerQuality> },
     TrackMedia { track: Handle, mime: String },

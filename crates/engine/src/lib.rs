@@ -78,17 +78,27 @@ pub(crate) struct Commander {
     waker: Arc<Waker>,
     /// Whether a wake-up is on its way already.
     woken: Arc<AtomicBool>,
+    /// The process that has the thread.
+    process: u32,
 }
 
 impl Commander {
-    /// Run `command` on the thread, in order. False when the thread is gone.
+    /// Run `command` on the thread, in order. False when the thread is gone, or was left behind in the parent by a fork.
     pub(crate) fn run(&self, scope: Handle, command: impl FnOnce(&mut World) + Send + 'static) -> bool {
+        if self.is_forked() {
+            return false;
+        }
         let sent = self.sender.send(Command { scope, run: Box::new(command) }).is_ok();
         if sent && !self.woken.swap(true, Ordering::AcqRel) {
             // An error here means that the thread's poll is gone, which the closed channel tells at the next command.
             let _ = self.waker.wake();
         }
         sent
+    }
+
+    /// Whether this is a copy in a child process, which the thread is not in.
+    fn is_forked(&self) -> bool {
+        self.process != std::process::id()
     }
 }
 
@@ -156,6 +166,11 @@ impl Engine {
         let Some(thread) = events::lock(&self.thread).take() else {
             return;
         };
+        if self.commander.is_forked() {
+            // The thread is the parent's: there is nothing to wait for, and nothing of it may be touched.
+            std::mem::forget(thread);
+            return;
+        }
         self.commander.run(0, World::stop);
         if thread.join().is_err() {
             tracing::error!("the media thread ended by a panic");

@@ -196,7 +196,7 @@ impl Sockets {
 
     pub(crate) fn send(&mut self, peer: Handle, transmit: &Transmit) {
         if transmit.proto == Proto::Tcp {
-            return self.send_tcp(transmit);
+            return self.send_tcp(peer, transmit);
         }
         let client = self.client_port.get(&(peer, transmit.source)).copied();
         let Some(token) = client.or(self.server_port) else {
@@ -212,8 +212,13 @@ impl Sockets {
         }
     }
 
-    fn send_tcp(&mut self, transmit: &Transmit) {
-        let Some(token) = self.connection_of.get(&(transmit.source, transmit.destination)).copied() else {
+    pub(crate) fn client_addresses(&self, peer: Handle) -> Vec<SocketAddr> {
+        self.client_port.keys().filter(|(owner, _)| *owner == peer).map(|(_, local)| *local).collect()
+    }
+
+    fn send_tcp(&mut self, peer: Handle, transmit: &Transmit) {
+        let known = self.connection_of.get(&(transmit.source, transmit.destination)).copied();
+        let Some(token) = known.or_else(|| self.connect(peer, transmit)) else {
             return;
         };
         if let Some(connection) = self.connections.get_mut(&token)
@@ -221,6 +226,19 @@ impl Sockets {
         {
             self.close_connection(token);
         }
+    }
+
+    /// A client's connection to a passive candidate. It is known by the candidate's address, whatever port it leaves from.
+    fn connect(&mut self, peer: Handle, transmit: &Transmit) -> Option<Token> {
+        self.client_port.keys().find(|(owner, _)| *owner == peer)?;
+        let mut stream = TcpStream::connect(transmit.destination).ok()?;
+        let token = self.token();
+        self.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE).ok()?;
+        let mut connection = TcpConnection::new(stream, transmit.destination, transmit.source);
+        connection.peer = Some(peer);
+        self.connections.insert(token, connection);
+        self.connection_of.insert((transmit.source, transmit.destination), token);
+        Some(token)
     }
 
     fn close_connection(&mut self, token: Token) {
@@ -378,6 +396,7 @@ impl World {
             return;
         };
         let (source, destination) = (connection.remote, connection.local);
+        let owner = connection.peer;
         let mut arena = Vec::new();
         let alive = connection.flush().is_ok()
             && connection
@@ -389,7 +408,7 @@ impl World {
                 .is_ok();
         for item in arrived.drain(..) {
             let datagram = arena.get(item.range).unwrap_or_default();
-            let owner = self.datagram_arrived(None, Proto::Tcp, source, destination, datagram);
+            let owner = self.datagram_arrived(owner, Proto::Tcp, source, destination, datagram);
             if let Some(connection) = self.sockets.connections.get_mut(&token)
                 && connection.peer.is_none()
                 && owner.is_some()

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -70,20 +70,29 @@ impl Drop for Lane {
 }
 
 fn schedule(lane: Arc<Shared>) {
-    static POOL: OnceLock<Sender<Arc<Shared>>> = OnceLock::new();
-    let sender = POOL.get_or_init(|| {
-        let (sender, receiver) = unbounded();
-        let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(8));
-        for index in 0..threads {
-            let receiver: Receiver<Arc<Shared>> = receiver.clone();
-            // Without this thread the others do the work; without any, video stands still and audio goes on.
-            let _ = std::thread::Builder::new()
-                .name(format!("greenroom-codec-{index}"))
-                .spawn(move || receiver.iter().for_each(|lane| run_one(&lane)));
-        }
-        sender
-    });
-    let _ = sender.send(lane);
+    // With the process that has the threads: a forked child needs its own.
+    static POOL: Mutex<Option<(u32, Sender<Arc<Shared>>)>> = Mutex::new(None);
+    let process = std::process::id();
+    let mut pool = lock(&POOL);
+    if pool.as_ref().is_none_or(|(owner, _)| *owner != process) {
+        *pool = Some((process, start_threads()));
+    }
+    if let Some((_, sender)) = &*pool {
+        let _ = sender.send(lane);
+    }
+}
+
+fn start_threads() -> Sender<Arc<Shared>> {
+    let (sender, receiver) = unbounded();
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(8));
+    for index in 0..threads {
+        let receiver: Receiver<Arc<Shared>> = receiver.clone();
+        // Without this thread the others do the work; without any, video stands still and audio goes on.
+        let _ = std::thread::Builder::new()
+            .name(format!("greenroom-codec-{index}"))
+            .spawn(move || receiver.iter().for_each(|lane| run_one(&lane)));
+    }
+    sender
 }
 
 fn run_one(lane: &Arc<Shared>) {

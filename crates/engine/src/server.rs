@@ -1,7 +1,6 @@
 //! Rooms of a server: publishers' packets go through `sfu` to subscribers' connections.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -60,6 +59,10 @@ pub struct TrackOptions {
     pub layers: Vec<Layer>,
     /// Whether speech on it makes its publisher an active speaker.
     pub detect_speaker: bool,
+    /// Who gets bandwidth first, higher before lower.
+    pub priority: u8,
+    /// Payloads are encrypted end to end: nothing can be made in their place.
+    pub encrypted: bool,
 }
 
 /// What a subscriber wants of a track.
@@ -86,8 +89,19 @@ struct Track {
     kind: MediaKind,
     layers: Vec<(Option<Rid>, Option<sfu::SenderReport>)>,
     subscribers: HashMap<Handle, Subscription>,
-    /// The last colour space extension: key frames that are sent again need it as the original did.
-    color_space: Option<Arc<[u8]>>,
+    /// What key frames that are sent again need as the originals did: orientation and colour space.
+    kept: Extensions,
+}
+
+impl Track {
+    fn keep(&mut self, extensions: &Extensions) {
+        if extensions.color_space.is_some() {
+            self.kept.color_space.clone_from(&extensions.color_space);
+        }
+        if extensions.orientation.is_some() {
+            self.kept.orientation = extensions.orientation;
+        }
+    }
 }
 
 #[derive(Default)]
@@ -193,8 +207,9 @@ impl World {
         };
         let tracks = &rooms.tracks;
         room.sfu.handle_timeout(now, &mut |forward| {
-            let color_space = tracks.get(&forward.track.0).and_then(|track| track.color_space.as_ref());
-            deliver(peers, dirty, now, &forward, &Extensions::default(), color_space);
+            if let Some(track) = tracks.get(&forward.track.0) {
+                deliver(peers, dirty, now, &forward, &Extensions::default(), &track.kept);
+            }
         });
         if room.quality_at <= now {
             room.quality_at = now + QUALITY_INTERVAL;
@@ -234,7 +249,10 @@ impl World {
                 sfu::Event::FirstPacket { track, codec } => {
                     self.emit(Event::TrackMedia { track: track.0, mime: codec.mime().to_owned() });
                 }
-                sfu::Event::StreamState { .. } | sfu::Event::LayerChanged { .. } | sfu::Event::LayerLive { .. } => {}
+                sfu::Event::StreamState { subscriber, track, paused } => {
+                    self.emit(Event::StreamState { peer: subscriber.0, track: track.0, paused });
+                }
+                sfu::Event::LayerChanged { .. } | sfu::Event::LayerLive { .. } => {}
             }
         }
     }
@@ -268,6 +286,7 @@ impl World {
             true => sfu::TrackConfig::audio(PeerId(publisher), options.detect_speaker),
             false => sfu::TrackConfig::video(PeerId(publisher), layers.collect()),
         };
+        let config = sfu::TrackConfig { priority: options.priority, encrypted: options.encrypted, ..config };
         if let Err(error) = entry.sfu.add_track(TrackId(track), config) {
             tracing::warn!(%error, "track refused");
             return;
@@ -279,7 +298,8 @@ impl World {
         }
         let kind = if options.audio { MediaKind::Audio } else { MediaKind::Video };
         let mid = Mid::from(mid);
-        let entry = Track { room, publisher, mid, kind, layers, subscribers: HashMap::new(), color_space: None };
+        let entry =
+            Track { room, publisher, mid, kind, layers, subscribers: HashMap::new(), kept: Extensions::default() };
         self.rooms.tracks.insert(track, entry);
         self.rooms.published.insert((publisher, mid), track);
         self.counters().tracks.fetch_add(1, Ordering::Relaxed);
@@ -460,11 +480,12 @@ impl World {
             return;
         };
         let room_handle = track.room;
-        let extensions = packet.extensions;
-        if extensions.color_space.is_some() {
-            track.color_space.clone_from(&extensions.color_space);
+        let mut extensions = packet.extensions;
+        if track.layers.len() > 1 {
+            // Describes one layer's stream: after a switch to another it would be wrong.
+            extensions.dependency_descriptor = None;
         }
-        let color_space = track.color_space.clone();
+        track.keep(&extensions);
         let incoming = sfu::Packet {
             ssrc: packet.ssrc,
             seq: packet.seq,
@@ -475,7 +496,7 @@ impl World {
             audio_level: extensions.audio_level,
             sender_report: track.layers.get(layer).and_then(|(_, report)| *report),
         };
-        let mut each = |forward: Forward<'_>| deliver(peers, dirty, now, &forward, &extensions, color_space.as_ref());
+        let mut each = |forward: Forward<'_>| deliver(peers, dirty, now, &forward, &extensions, &track.kept);
         room.sfu.handle_packet(now, TrackId(track_handle), layer, &incoming, &mut each);
         self.room_events(room_handle);
     }
@@ -534,7 +555,7 @@ fn deliver(
     now: Instant,
     forward: &Forward<'_>,
     extensions: &Extensions,
-    color_space: Option<&Arc<[u8]>>,
+    kept: &Extensions,
 ) {
     let Some(entry) = peers.get_mut(&forward.subscriber.0) else {
         return;
@@ -546,7 +567,8 @@ fn deliver(
         Origin::Live => extensions.clone(),
         Origin::Replayed | Origin::Recovered | Origin::Made => Extensions {
             audio_level: forward.audio_level,
-            color_space: color_space.filter(|_| forward.marker).cloned(),
+            color_space: kept.color_space.clone().filter(|_| forward.marker),
+            orientation: kept.orientation.filter(|_| forward.marker),
             ..Extensions::default()
         },
     };

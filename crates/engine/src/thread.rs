@@ -27,7 +27,7 @@ pub(crate) fn start(
     let poll = Poll::new()?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
     let (sender, receiver) = unbounded();
-    let commander = Commander { sender, waker, woken: Arc::new(AtomicBool::new(false)) };
+    let commander = Commander { sender, waker, woken: Arc::new(AtomicBool::new(false)), process: std::process::id() };
     let registry = poll.registry().try_clone()?;
     let mut world = World::new(registry, Arc::clone(&events), counters, commander.clone());
     let woken = Arc::clone(&commander.woken);

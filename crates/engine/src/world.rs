@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use greenroom_peer::{self as peer, CloseReason, OfferOptions, Output, Peer, Proto};
+use greenroom_peer::{self as peer, Candidate, CloseReason, OfferOptions, Output, Peer, Proto, TcpType};
 use mio::{Registry, Token};
 
 use crate::client::ClientPeer;
@@ -25,8 +25,12 @@ use crate::{Commander, Counters};
 const ICE_PATIENCE: Duration = Duration::from_secs(15);
 /// How long a connection may take from its first description to being up.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(20);
-/// Messages that wait for a data channel to open or to drain.
-const DATA_BACKLOG: usize = 1024;
+/// How long a client tries UDP alone before it also opens TCP connections (RFC 6544).
+const UDP_PATIENCE: Duration = Duration::from_secs(2);
+/// The port that stands in candidates which only open connections (RFC 6544, section 4.1).
+const DISCARD_PORT: u16 = 9;
+/// Bytes that wait for a data channel to open or to drain; for a receiver slower than that, messages are lost.
+const DATA_BACKLOG: usize = 16 << 20;
 
 /// The state of one engine thread.
 pub struct World {
@@ -58,6 +62,7 @@ pub(crate) struct PeerEntry {
     offer_outstanding: bool,
     connected: bool,
     fails_at: Option<Instant>,
+    tries_tcp_at: Option<Instant>,
     waiting_data: HashMap<String, VecDeque<(Bytes, u64)>>,
 }
 
@@ -180,6 +185,7 @@ impl World {
                     entry.peer.handle_timeout(world.now);
                 }
                 world.drain(handle);
+                world.try_tcp(handle);
                 world.check_patience(handle);
                 world.request_offer_if_needed(handle);
                 world.offer_if_wanted(handle);
@@ -221,6 +227,7 @@ impl World {
             offer_outstanding: false,
             connected: false,
             fails_at: None,
+            tries_tcp_at: None,
             waiting_data: HashMap::new(),
         };
         self.peers.insert(handle, entry);
@@ -289,7 +296,7 @@ impl World {
         let Some(entry) = self.peers.get_mut(&handle) else {
             return;
         };
-        let at = entry.fails_at.map_or(at, |fails_at| fails_at.min(at));
+        let at = [entry.fails_at, entry.tries_tcp_at].into_iter().flatten().fold(at, Instant::min);
         if entry.deadline == Some(at) {
             return;
         }
@@ -297,6 +304,22 @@ impl World {
             self.timers.remove(&(old, handle));
         }
         self.timers.insert((at, handle));
+    }
+
+    /// UDP has not got through: offer TCP connections of ours to the other side's passive candidates.
+    fn try_tcp(&mut self, handle: Handle) {
+        let Some(entry) = self.peers.get_mut(&handle) else { return };
+        if entry.tries_tcp_at.is_none_or(|at| at > self.now) {
+            return;
+        }
+        entry.tries_tcp_at = None;
+        for local in self.sockets.client_addresses(handle) {
+            let candidate = Candidate::Tcp(SocketAddr::new(local.ip(), DISCARD_PORT), TcpType::Active);
+            if let Err(error) = entry.peer.add_local_candidate(candidate) {
+                tracing::debug!(%error, "TCP not tried");
+            }
+        }
+        self.touch(handle);
     }
 
     fn check_patience(&mut self, handle: Handle) {
@@ -344,6 +367,7 @@ impl World {
         if let Some(entry) = self.peers.get_mut(&handle) {
             entry.connected = true;
             entry.fails_at = None;
+            entry.tries_tcp_at = None;
         }
         self.emit(Event::PeerState { peer: handle, state: "connected", detail: String::new() });
     }
@@ -463,6 +487,8 @@ impl World {
         }
         if !entry.connected && entry.fails_at.is_none() {
             entry.fails_at = Some(self.now + CONNECT_PATIENCE);
+            let is_client = matches!(entry.side, Side::Client(_));
+            entry.tries_tcp_at = is_client.then(|| self.now + UDP_PATIENCE);
         }
         self.touch(handle);
     }
@@ -485,8 +511,10 @@ impl World {
             return self.data_sent(handle, request, "the connection has ended");
         };
         let waiting = entry.waiting_data.entry(label.to_owned()).or_default();
-        if waiting.len() >= DATA_BACKLOG && request == 0 {
-            return;
+        let backlog: usize = waiting.iter().map(|(payload, _)| payload.len()).sum();
+        if backlog > DATA_BACKLOG {
+            tracing::warn!(peer = handle, label, "message lost: the receiver does not keep up");
+            return self.data_sent(handle, request, "the receiver does not keep up");
         }
         waiting.push_back((payload, request));
         self.resume_data(handle, label);

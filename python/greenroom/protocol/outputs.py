@@ -131,6 +131,8 @@ class AddTrack:
     kind: str
     layers: tuple[tuple[str, int, int, int], ...]
     detect_speaker: bool
+    priority: int
+    encrypted: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,6 +194,9 @@ class Room:
             case engine.SubscriptionBound(_, track, mid):
                 if track in state.by_track:
                     room_media.bound(state, member, state.by_track[track], mid)
+            case engine.StreamState(_, track, paused):
+                if track in state.by_track:
+                    room_feedback.on_stream_state(state, member, state.by_track[track], paused)
 
     def _expire(self) -> None:
         state = self.state

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from greenroom.protocol.member import Member
+from greenroom.protocol.publishing import Track
 from greenroom.protocol.quality import QualityScore, window_score
 from greenroom.protocol.room_state import RoomState
 from greenroom.wire import messages as m
 
-__all__ = ["on_levels", "on_quality"]
+__all__ = ["on_levels", "on_quality", "on_stream_state"]
 
 
 def on_levels(room: RoomState, levels: Sequence[tuple[int, float, bool]]) -> None:
@@ -53,6 +54,13 @@ def on_quality(room: RoomState, peers: Sequence[tuple[int, float, float, float, 
         updates = [room.quality[sid].info(sid) for sid in changed & _heard(member)]
         if updates:
             room.tell(member, connection_quality=m.ConnectionQualityUpdate(updates=updates))
+
+
+def on_stream_state(room: RoomState, member: Member, track: Track, paused: bool) -> None:
+    """A subscriber is not sent a track for want of bandwidth, or is again."""
+    state = m.StreamState.PAUSED if paused else m.StreamState.ACTIVE
+    info = m.StreamStateInfo(participant_sid=track.member.sid, track_sid=track.sid, state=state)
+    room.tell(member, stream_state_update=m.StreamStateUpdate(stream_states=[info]))
 
 
 def _heard(member: Member) -> set[str]:

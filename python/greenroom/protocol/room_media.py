@@ -39,6 +39,9 @@ __all__ = [
 ]
 
 _NOT_FOUND_AFTER = 60.0
+# Text on a shared screen is what people look at: it gets bandwidth before cameras.
+_CAMERA_PRIORITY = 1
+_SCREEN_PRIORITY = 255
 
 
 def may_publish(member: Member, source: m.TrackSource) -> bool:
@@ -110,7 +113,9 @@ def _publish(room: RoomState, member: Member, info: m.TrackInfo, section: Sectio
     _touch(room, track)
     microphone = track.kind == "audio" and info.source == m.TrackSource.MICROPHONE
     layers = publishing.engine_layers(info, section.rids)
-    room.emit(AddTrack(track.handle, track.peer, section.mid, track.kind, layers, microphone))
+    priority = _SCREEN_PRIORITY if info.source == m.TrackSource.SCREEN_SHARE else _CAMERA_PRIORITY
+    encrypted = info.encryption != m.Encryption.NONE
+    room.emit(AddTrack(track.handle, track.peer, section.mid, track.kind, layers, microphone, priority, encrypted))
     if info.muted:
         room.emit(MuteTrack(track.handle, True))
     if track.kind == "video":

@@ -158,9 +158,19 @@ class LiveRoom:
             case outputs.ClosePeer(peer):
                 self._detach(peer)
                 engine.close_peer(peer)
-            case outputs.AddTrack(track, peer, mid, kind, layers, detect_speaker):
+            case outputs.AddTrack(track, peer, mid, kind, layers, detect_speaker, priority, encrypted):
                 self._attach(track)
-                engine.add_track(self.handle, track, peer, mid, kind=kind, layers=layers, detect_speaker=detect_speaker)
+                engine.add_track(
+                    self.handle,
+                    track,
+                    peer,
+                    mid,
+                    kind=kind,
+                    layers=layers,
+                    detect_speaker=detect_speaker,
+                    priority=priority,
+                    encrypted=encrypted,
+                )
             case outputs.RemoveTrack(track):
                 self._detach(track)
                 engine.remove_track(track)
