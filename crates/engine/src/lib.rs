@@ -10,6 +10,7 @@ mod client;
 mod encoder;
 mod error;
 mod events;
+mod handles;
 mod listen;
 mod logs;
 mod pool;

@@ -70,6 +70,8 @@ fn run(mut poll: Poll, world: &mut World, commands: &Receiver<Command>, woken: &
         }
         world.read_sockets();
         world.set_now(Instant::now());
+        // What has arrived comes before the tick that plays it.
+        world.drive_peers();
         world.run_timers();
         world.flush();
     }

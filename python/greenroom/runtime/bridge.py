@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import weakref
 from collections.abc import Callable
 from types import MethodType
 
 from greenroom._engine import Engine, EngineFailed, Event, Log, parse_event
+from greenroom.errors import EngineError
 
 __all__ = ["Bridge", "bridge_for_loop"]
 
@@ -87,14 +89,33 @@ class Bridge:
 
 
 _bridges: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Bridge] = weakref.WeakKeyDictionary()
+#: In a forked child: loops of the parent, whose engines have no thread here.
+_orphaned: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for loop in list(_bridges):
+        _orphaned.add(loop)
+        del _bridges[loop]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def bridge_for_loop() -> Bridge:
     """The client's engine on the running loop; made at first use and shared by all rooms, sources and streams of it.
 
     Engines of loops that have been closed meanwhile are closed here.
+
+    Raises:
+        EngineError: the loop had an engine already when this process was forked.
     """
     loop = asyncio.get_running_loop()
+    if loop in _orphaned:
+        raise EngineError(
+            "this event loop was used before the process was forked; make a new one (asyncio.run) in the child"
+        )
     bridge = _bridges.get(loop)
     if bridge is not None and not bridge.closed:
         return bridge
