@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from livekit import api
+from livekit.protocol.agent import Job, JobStatus
 
 from greenroom.agents import AgentServer, loading
 from greenroom.server import Server
@@ -45,10 +46,19 @@ class Desk:
         request = api.CreateAgentDispatchRequest(agent_name=agent_name, room=room, **fields)
         return await self.api.agent_dispatch.create_dispatch(request)
 
-    async def jobs(self, room: str = "lab") -> list:
+    async def jobs(self, room: str = "lab") -> list[Job]:
         """Every job of the room's dispatches as the server knows them."""
         dispatches = await self.api.agent_dispatch.list_dispatch(room)
         return [job for dispatch in dispatches for job in dispatch.state.jobs]
+
+    async def job(self, status: str, room: str = "lab") -> Job:
+        """The room's only job, once it has this status."""
+        async with asyncio.timeout(25):
+            while True:
+                [job] = await self.jobs(room)
+                if JobStatus.Name(job.state.status) == status:
+                    return job
+                await asyncio.sleep(0.02)
 
     async def close(self) -> None:
         await self._stack.aclose()

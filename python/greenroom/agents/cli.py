@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
 from greenroom.agents import logs
 from greenroom.agents.loading import collected
@@ -16,11 +16,15 @@ from greenroom.agents.options import DEFAULT_URL, ServerEnvOption, WorkerOptions
 from greenroom.agents.worker import AgentServer
 from greenroom.errors import ConfigError, GreenroomError
 
-__all__ = ["run_app", "work"]
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["run_app", "run_loop", "work"]
 
 log = logging.getLogger("greenroom.agents")
 
 DEV_KEY, DEV_SECRET = "devkey", "secret"
+_LAST_GRACE = 2.0
 
 
 def run_app(server: AgentServer | WorkerOptions, arguments: Sequence[str] | None = None) -> None:
@@ -73,11 +77,29 @@ async def work(server: AgentServer, *, devmode: bool, drain: bool) -> None:
             await task
 
 
+def run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Like `asyncio.run`, but code that does not let itself be cancelled cannot keep the process."""
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        runner.run(main)
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left and runner.run(_still_running(left)):
+            logging.shutdown()
+            os._exit(1)
+
+
+async def _still_running(tasks: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+    _, pending = await asyncio.wait(tasks, timeout=_LAST_GRACE)
+    return pending
+
+
 def _start(server: AgentServer, options: argparse.Namespace) -> None:
     _prepare(server, options, devmode=False)
     if options.drain_timeout is not None:
         server.update_options(drain_timeout=options.drain_timeout)
-    asyncio.run(work(server, devmode=False, drain=True))
+    run_loop(work(server, devmode=False, drain=True))
 
 
 def _dev(server: AgentServer, options: argparse.Namespace) -> None:
@@ -85,12 +107,12 @@ def _dev(server: AgentServer, options: argparse.Namespace) -> None:
     os.environ.setdefault("LIVEKIT_API_KEY", DEV_KEY)
     os.environ.setdefault("LIVEKIT_API_SECRET", DEV_SECRET)
     _prepare(server, options, devmode=True)
-    asyncio.run(work(server, devmode=True, drain=False))
+    run_loop(work(server, devmode=True, drain=False))
 
 
 def _connect(server: AgentServer, options: argparse.Namespace) -> None:
     _prepare(server, options, devmode=True)
-    asyncio.run(_run_in_room(server, options.room, options.participant_identity))
+    run_loop(_run_in_room(server, options.room, options.participant_identity))
 
 
 async def _run_in_room(server: AgentServer, room: str, identity: str | None) -> None:
@@ -130,6 +152,8 @@ def _prepare(server: AgentServer, options: argparse.Namespace, *, devmode: bool)
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
     parser = argparse.ArgumentParser(description="Run this agent.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     helps = {

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import io as textio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from greenroom import rtc
 from greenroom.agents.context import JobContext, JobProcess
@@ -189,8 +188,10 @@ def _user_frames(error: BaseException) -> TracebackType | None:
 
 
 def _stack(task: asyncio.Task[None] | None) -> str:
-    if task is None:
-        return "  (unknown)"
-    text = textio.StringIO()
-    task.print_stack(file=text)
-    return text.getvalue()
+    """Where a task waits, innermost last."""
+    lines: list[str] = []
+    awaited: Any = task.get_coro() if task is not None else None
+    while (frame := getattr(awaited, "cr_frame", None)) is not None:
+        lines += traceback.format_stack(frame, limit=1)
+        awaited = awaited.cr_await
+    return "".join(lines)

@@ -20,6 +20,7 @@ from greenroom.agents.load import CpuLoad
 from greenroom.agents.options import JobExecutorType, ServerEnvOption, WorkerOptions
 from greenroom.agents.request import Answer, JobRequest
 from greenroom.agents.runner import JobLaunch
+from greenroom.agents.watchdog import Watchdog
 from greenroom.errors import AssignmentTimeoutError, ConfigError, ConnectError, DisconnectedError
 from greenroom.protocol import job_run, worker_io
 from greenroom.protocol.worker import Worker, WorkerSettings
@@ -68,6 +69,7 @@ class WorkerRun:
         self._tasks = TaskSet(log)
         self._link: WorkerLink | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._watchdog: Watchdog | None = None
         self._offers: dict[str, _Offer] = {}
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._closed = asyncio.Event()
@@ -88,6 +90,7 @@ class WorkerRun:
         """Work until the end."""
         try:
             await self._executor.start()
+            self._watchdog = Watchdog()
             self._tasks.spawn(self._measure_load(), name="load")
             self._owner.emit("worker_started")
             if register:
@@ -336,7 +339,15 @@ class WorkerRun:
             case JobExecutorType.THREAD:
                 return ThreadExecutor(self, self._options.prewarm_fnc)
             case JobExecutorType.PROCESS:
-                raise NotImplementedError
+                from greenroom.agents.processes import ProcessExecutor, ProcessLimits
+
+                limits = ProcessLimits(
+                    self._options.job_memory_warn_mb,
+                    self._options.job_memory_limit_mb,
+                    self._options.initialize_process_timeout,
+                    ServerEnvOption.getvalue(self._options.num_idle_processes, self._devmode),
+                )
+                return ProcessExecutor(self, self._options.prewarm_fnc, limits, self._options.preload_modules or ())
 
     def _finish(self, error: Exception | None) -> None:
         if self._over.done():
@@ -349,6 +360,8 @@ class WorkerRun:
     async def _close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._watchdog is not None:
+            self._watchdog.close()
         try:
             await self._executor.close()
             await self._tasks.close()
