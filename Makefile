@@ -29,7 +29,7 @@ apt:
 
 build: apt .venv/.installed ## the native module, development profile, into python/greenroom
 	cargo build -p greenroom-binding
-	@cmp -s target/debug/lib_native.so $(NATIVE) || { cp target/debug/lib_native.so $(NATIVE).new && mv $(NATIVE).new $(NATIVE); }
+	@cmp -s target/debug/lib_native.so $(NATIVE) || { cp target/debug/lib_native.so $(NATIVE).$$$$ && mv $(NATIVE).$$$$ $(NATIVE); }
 
 playground: python/greenroom/cli/web/index.html ## the page that `greenroom dev` serves
 
