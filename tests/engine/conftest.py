@@ -53,9 +53,9 @@ class Call:
         self.server.engine.open_room(self.room)
         self.clients: list[Client] = []
 
-    async def join(self, *, udp: bool = True) -> "Client":
-        """A connected client; without `udp` it is shown only the server's TCP candidate."""
-        client = Client(self, udp=udp)
+    async def join(self, *, udp: bool = True, link: Link | None = None) -> "Client":
+        """A connected client, of an engine that is there or its own; without `udp` it is shown only the TCP candidate."""
+        client = Client(self, udp=udp, link=link)
         self.clients.append(client)
         await client.negotiate(audio=3, video=3)
         await client.link.next(client.peer, native.PeerState)
@@ -70,10 +70,10 @@ class Call:
 class Client:
     """One client peer and its server peer."""
 
-    def __init__(self, call: Call, *, udp: bool) -> None:
+    def __init__(self, call: Call, *, udp: bool, link: Link | None) -> None:
         self.call = call
         self.udp = udp
-        self.link = Link("client")
+        self.link = link or Link("client")
         self.peer = self.link.handle()
         self.far = call.server.handle()
         self.link.engine.open_client_peer(self.peer, local_addresses=["127.0.0.1"], data_channels=True)

@@ -140,3 +140,11 @@ async def test_a_client_that_udp_does_not_reach_connects_over_tcp(call):
     large = bytes(range(256)) * 200
     call.server.engine.send_data([alice.far], "_reliable", large)
     assert (await alice.link.next(alice.peer, native.Data)).payload == large
+
+
+async def test_two_connections_of_one_engine_each_have_their_own_over_tcp(call):
+    alice = await call.join(udp=False)
+    bob = await call.join(udp=False, link=alice.link)
+    for client in (alice, bob):
+        client.link.engine.send_data([client.peer], "_reliable", b"from here")
+        assert (await call.server.next(client.far, native.Data)).payload == b"from here"

@@ -75,6 +75,8 @@ pub(crate) struct Sockets {
     listener: Option<(Token, TcpListener)>,
     connections: HashMap<Token, TcpConnection>,
     connection_of: HashMap<(SocketAddr, SocketAddr), Token>,
+    /// Connections that a client's peer made, each for itself alone: the other side knows a peer by its connection.
+    dialled: HashMap<(Handle, SocketAddr, SocketAddr), Token>,
     /// Accepted connections, oldest first, and until when they have to show whose they are.
     strangers: VecDeque<(Instant, Token)>,
     server_port: Option<Token>,
@@ -100,6 +102,7 @@ impl Sockets {
             listener: None,
             connections: HashMap::new(),
             connection_of: HashMap::new(),
+            dialled: HashMap::new(),
             strangers: VecDeque::new(),
             server_port: None,
             server_candidates: Vec::new(),
@@ -178,6 +181,7 @@ impl Sockets {
                 self.routes.remove(address);
             }
         }
+        self.dialled.retain(|(owner, _, _), _| *owner != peer);
         self.connections.retain(|_, connection| {
             let keep = connection.peer != Some(peer);
             if !keep {
@@ -217,7 +221,9 @@ impl Sockets {
     }
 
     fn send_tcp(&mut self, peer: Handle, transmit: &Transmit) {
-        let known = self.connection_of.get(&(transmit.source, transmit.destination)).copied();
+        let (source, destination) = (transmit.source, transmit.destination);
+        let dialled = self.dialled.get(&(peer, source, destination));
+        let known = dialled.or_else(|| self.connection_of.get(&(source, destination))).copied();
         let Some(token) = known.or_else(|| self.connect(peer, transmit)) else {
             return;
         };
@@ -237,13 +243,14 @@ impl Sockets {
         let mut connection = TcpConnection::new(stream, transmit.destination, transmit.source);
         connection.peer = Some(peer);
         self.connections.insert(token, connection);
-        self.connection_of.insert((transmit.source, transmit.destination), token);
+        self.dialled.insert((peer, transmit.source, transmit.destination), token);
         Some(token)
     }
 
     fn close_connection(&mut self, token: Token) {
         if let Some(connection) = self.connections.remove(&token) {
             self.connection_of.remove(&(connection.local, connection.remote));
+            self.dialled.retain(|_, dialled| *dialled != token);
             self.routes.remove(&(Proto::Tcp, connection.remote));
             if connection.peer.is_none() {
                 self.strangers.retain(|(_, stranger)| *stranger != token);
