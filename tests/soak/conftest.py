@@ -32,7 +32,7 @@ class Footprint:
         """As soon as the engines hold nothing any more, or what they hold after so many seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
-                while not cls.take(server).is_empty():  # noqa: ASYNC110 - nothing tells when the last one has gone
+                while not cls.take(server).is_empty():
                     gc.collect()
                     await asyncio.sleep(0.05)
         gc.collect()

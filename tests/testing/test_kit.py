@@ -74,7 +74,9 @@ async def test_events_are_written_down_and_waited_for():
         await ada.happens("participant_disconnected", about="bob")
         order = ada.transcript.events("participant_connected", "data_received", "participant_disconnected")
         assert order == ["participant_connected", "data_received", "participant_disconnected"]
-        with pytest.raises(AssertionError, match="(?s)track_published about bob did not happen.*participant_connected"):
+        with pytest.raises(
+            AssertionError, match=r"(?s)track_published about bob did not happen.*participant_connected"
+        ):
             await ada.happens("track_published", about="bob", within=0.05)
 
 

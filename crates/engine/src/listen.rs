@@ -12,7 +12,7 @@ use mio::{Interest, Registry, Token};
 
 use crate::events::Handle;
 use crate::sockets::{ReceiveBuffers, TcpConnection, UdpPort};
-use crate::world::World;
+use crate::world::{PeerEntry, Side, World};
 
 /// Addresses kept per peer; a client has a handful.
 const ADDRESSES_PER_PEER: usize = 32;
@@ -20,6 +20,8 @@ const ADDRESSES_PER_PEER: usize = 32;
 const UNKNOWN_CONNECTIONS: usize = 256;
 /// How long an accepted TCP connection may take to show whose it is.
 const UNKNOWN_PATIENCE: Duration = Duration::from_secs(10);
+/// How the answer to a connectivity check begins (RFC 8489).
+const BINDING_RESPONSE: [u8; 2] = [0x01, 0x01];
 /// Batches read from one socket before the others get their turn.
 const BATCHES_PER_TURN: usize = 4;
 
@@ -334,6 +336,17 @@ impl Sockets {
         candidates.find(|address| address.is_ipv4() == local.is_ipv4()).unwrap_or(local)
     }
 
+    fn learn(&mut self, peer: Handle, transmit: &Transmit) {
+        self.routes.insert((transmit.proto, transmit.destination), peer);
+        if transmit.proto == Proto::Tcp
+            && let Some(token) = self.connection_of.get(&(transmit.source, transmit.destination)).copied()
+            && let Some(connection) = self.connections.get_mut(&token)
+        {
+            connection.peer = Some(peer);
+            self.strangers.retain(|(_, stranger)| *stranger != token);
+        }
+    }
+
     fn owner(&self, proto: Proto, source: SocketAddr, datagram: &[u8]) -> Option<Handle> {
         // Only a binding request names its peer; it may move an address from a peer that is gone to a new one.
         let named = stun_ufrag(datagram).and_then(|ufrag| self.ufrags.get(ufrag)).copied();
@@ -415,17 +428,30 @@ impl World {
                 .is_ok();
         for item in arrived.drain(..) {
             let datagram = arena.get(item.range).unwrap_or_default();
-            let owner = self.datagram_arrived(owner, Proto::Tcp, source, destination, datagram);
-            if let Some(connection) = self.sockets.connections.get_mut(&token)
-                && connection.peer.is_none()
-                && owner.is_some()
-            {
-                connection.peer = owner;
-                self.sockets.strangers.retain(|(_, stranger)| *stranger != token);
-            }
+            self.datagram_arrived(owner, Proto::Tcp, source, destination, datagram);
         }
         if !alive {
             self.sockets.close_connection(token);
+        }
+    }
+
+    /// The peer has answered a check, so that whoever sent it has the peer's key: what comes from there is the peer's. Before
+    /// that, anybody who knows the peer's name could have it forget its client's address.
+    pub(crate) fn learn_address(&mut self, handle: Handle, transmit: &Transmit) {
+        let address = (transmit.proto, transmit.destination);
+        if !transmit.data.starts_with(&BINDING_RESPONSE) || self.sockets.routes.get(&address) == Some(&handle) {
+            return;
+        }
+        let Some(PeerEntry { side: Side::Server(_), addresses, .. }) = self.peers.get_mut(&handle) else {
+            return;
+        };
+        addresses.push_back(address);
+        let forgotten = if addresses.len() > ADDRESSES_PER_PEER { addresses.pop_front() } else { None };
+        self.sockets.learn(handle, transmit);
+        if let Some(oldest) = forgotten
+            && self.sockets.routes.get(&oldest) == Some(&handle)
+        {
+            self.sockets.routes.remove(&oldest);
         }
     }
 
@@ -436,26 +462,17 @@ impl World {
         source: SocketAddr,
         destination: SocketAddr,
         datagram: &[u8],
-    ) -> Option<Handle> {
+    ) {
         let counters = self.counters();
         counters.packets_in.fetch_add(1, Ordering::Relaxed);
         counters.bytes_in.fetch_add(datagram.len() as u64, Ordering::Relaxed);
         let Some(handle) = owner.or_else(|| self.sockets.owner(proto, source, datagram)) else {
             counters.datagrams_dropped.fetch_add(1, Ordering::Relaxed);
-            return None;
+            return;
         };
-        let entry = self.peers.get_mut(&handle)?;
-        let scope = entry.scope(handle);
-        if owner.is_none() && self.sockets.routes.get(&(proto, source)) != Some(&handle) {
-            entry.addresses.push_back((proto, source));
-            self.sockets.routes.insert((proto, source), handle);
-            if entry.addresses.len() > ADDRESSES_PER_PEER
-                && let Some(oldest) = entry.addresses.pop_front()
-                && self.sockets.routes.get(&oldest) == Some(&handle)
-            {
-                self.sockets.routes.remove(&oldest);
-            }
-        }
+        let Some(scope) = self.peers.get(&handle).map(|entry| entry.scope(handle)) else {
+            return;
+        };
         self.guarded(scope, |world| {
             let now = world.now;
             let Some(entry) = world.peers.get_mut(&handle) else {
@@ -464,10 +481,8 @@ impl World {
             if let Err(error) = entry.peer.handle_datagram(now, proto, source, destination, datagram) {
                 tracing::debug!(%error, "datagram refused");
             }
-            world.drain(handle);
-            world.touch(handle);
+            entry.mark(handle, &mut world.dirty);
         });
-        Some(handle)
     }
 }
 

@@ -284,6 +284,7 @@ impl World {
                 Output::Transmit(transmit) => {
                     self.counters.packets_out.fetch_add(1, Ordering::Relaxed);
                     self.counters.bytes_out.fetch_add(transmit.data.len() as u64, Ordering::Relaxed);
+                    self.learn_address(handle, &transmit);
                     self.sockets.send(handle, &transmit);
                 }
                 Output::Event(event) => self.peer_event(handle, event),

@@ -1,9 +1,9 @@
 """Test a program that takes part in calls: a real server in this process, real codecs, and people who follow a script.
 
-    async with testing.server() as stage:
-        ada, bob = await stage.join("ada"), await stage.join("bob")
-        await ada.speak(testing.tone(440))
-        await bob.hears(testing.tone(440), of="ada")
+async with testing.server() as stage:
+    ada, bob = await stage.join("ada"), await stage.join("bob")
+    await ada.speak(testing.tone(440))
+    await bob.hears(testing.tone(440), of="ada")
 """
 
 from greenroom.testing.link import Link

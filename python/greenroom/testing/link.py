@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from greenroom.errors import ConfigError
 from greenroom.server import Server, ServerOptions
 
-__all__ = ["Link"]
+__all__ = ["Link", "Way"]
 
 #: The loopback address that clients are told. The relay has the server's port number there.
 _RELAY = "127.0.0.2"
@@ -48,6 +48,12 @@ class Link:
         self.up = True
         self.lost = self.passed = 0
         self._random = random.Random(seed)
+        self._relay: _Relay | None = None
+
+    @property
+    def ways(self) -> list[Way]:
+        """The relay's way to the server for each address that sends through it."""
+        return self._relay.ways() if self._relay is not None else []
 
     def advertised(self, options: ServerOptions) -> ServerOptions:
         """The options of a server whose media goes through this link."""
@@ -63,10 +69,14 @@ class Link:
                 lambda: _Relay(self, ("127.0.0.1", port)), local_addr=(_RELAY, port)
             )
         except OSError as error:
-            raise ConfigError(f"a link needs the loopback address {_RELAY}, which this machine lacks: {error}") from error
+            raise ConfigError(
+                f"a link needs the loopback address {_RELAY}, which this machine lacks: {error}"
+            ) from error
+        self._relay = relay
         try:
             yield
         finally:
+            self._relay = None
             relay.close()
             transport.close()
 
@@ -90,7 +100,7 @@ class _Relay(asyncio.DatagramProtocol):
         self._link = link
         self._server = server
         self._transport: asyncio.DatagramTransport
-        self._ways: dict[tuple[str, int], asyncio.Task[_Way]] = {}
+        self._ways: dict[tuple[str, int], asyncio.Task[Way]] = {}
 
     def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
         self._transport = transport
@@ -104,6 +114,9 @@ class _Relay(asyncio.DatagramProtocol):
         else:
             way.add_done_callback(lambda opened: self._link.carry(opened.result().send, data))
 
+    def ways(self) -> list[Way]:
+        return [way.result() for way in self._ways.values() if way.done()]
+
     def close(self) -> None:
         for way in self._ways.values():
             if way.done():
@@ -111,12 +124,10 @@ class _Relay(asyncio.DatagramProtocol):
             else:
                 way.cancel()
 
-    async def _open(self, source: tuple[str, int]) -> _Way:
+    async def _open(self, source: tuple[str, int]) -> Way:
         loop = asyncio.get_running_loop()
         back = functools.partial(self._back, source)
-        _, way = await loop.create_datagram_endpoint(
-            lambda: _Way(self._link, back), remote_addr=self._server
-        )
+        _, way = await loop.create_datagram_endpoint(lambda: Way(self._link, back), remote_addr=self._server)
         return way
 
     def _back(self, source: tuple[str, int], datagram: bytes) -> None:
@@ -124,8 +135,8 @@ class _Relay(asyncio.DatagramProtocol):
             self._transport.sendto(datagram, source)
 
 
-class _Way(asyncio.DatagramProtocol):
-    """The server's side of one client."""
+class Way(asyncio.DatagramProtocol):
+    """The server's side of one client's media."""
 
     def __init__(self, link: Link, back: Callable[[bytes], None]) -> None:
         self._link = link
@@ -136,6 +147,7 @@ class _Way(asyncio.DatagramProtocol):
         self.transport = transport
 
     def send(self, datagram: bytes) -> None:
+        """Send to the server, at once and without loss, from this client's address there."""
         if not self.transport.is_closing():
             self.transport.sendto(datagram)
 
