@@ -7,14 +7,16 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from greenroom.agents import logs
 from greenroom.agents.loading import collected
 from greenroom.agents.options import DEFAULT_URL, ServerEnvOption, WorkerOptions
 from greenroom.agents.worker import AgentServer
-from greenroom.errors import ConfigError, GreenroomError
+from greenroom.errors import GreenroomError
+from greenroom.runtime.tasks import TaskSet
 
 if TYPE_CHECKING:
     import argparse
@@ -55,26 +57,31 @@ async def work(server: AgentServer, *, devmode: bool, drain: bool) -> None:
         devmode: the options' values for development count.
         drain: the first signal lets the jobs finish.
     """
-    loop = asyncio.get_running_loop()
-    running = asyncio.ensure_future(server.run(devmode=devmode))
-    ending: list[asyncio.Task[None]] = []
+    tasks = TaskSet(log)
 
     def end() -> None:
-        if not ending and drain:
+        if drain and not server.draining:
             log.info("draining: %d jobs may finish; interrupt again to end them", len(server.active_jobs))
-            ending.append(loop.create_task(server.drain()))
+            tasks.spawn(server.drain(), name="draining")
         else:
-            ending.append(loop.create_task(server.aclose()))
+            tasks.spawn(server.aclose(), name="ending")
 
+    with _signals(end):
+        await server.run(devmode=devmode)
+        await tasks.close(grace=_LAST_GRACE)
+
+
+@contextmanager
+def _signals(handler: Callable[[], None]) -> Iterator[None]:
+    """Call the handler for SIGINT and SIGTERM as long as the block lasts."""
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end)
+        loop.add_signal_handler(number, handler)
     try:
-        await running
+        yield
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-        for task in ending:
-            await task
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
@@ -118,23 +125,22 @@ def _connect(server: AgentServer, options: argparse.Namespace) -> None:
 async def _run_in_room(server: AgentServer, room: str, identity: str | None) -> None:
     """One job in one room, without registering."""
     ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
-    started = asyncio.Event()
-    server.on("worker_started", started.set)
-    running = asyncio.ensure_future(server.run(devmode=True, unregistered=True))
-    await asyncio.wait([running, asyncio.ensure_future(started.wait())], return_when=asyncio.FIRST_COMPLETED)
-    if not running.done():
+    server.on("job_ended", ended.set)
+
+    @server.on("worker_started")
+    async def run_job() -> None:
         await server.simulate_job(room, agent_identity=identity)
-        while server.active_jobs and not ended.is_set():  # noqa: ASYNC110 - also ended by a signal
-            await asyncio.sleep(0.1)
+        if server.active_jobs:
+            await ended.wait()
         await server.aclose()
-    await running
+
+    with _signals(ended.set):
+        await server.run(devmode=True, unregistered=True)
 
 
 def _console(server: AgentServer, options: argparse.Namespace) -> None:
-    raise ConfigError("console needs the greenroom command: `greenroom console agent.py`")
+    # The console has a server of its own, and servers are above agents: it is another command.
+    os.execv(sys.executable, [sys.executable, "-m", "greenroom", "console", sys.argv[0], *options.rest])
 
 
 def _download(server: AgentServer, options: argparse.Namespace) -> None:
@@ -165,6 +171,10 @@ def _parser() -> argparse.ArgumentParser:
     }
     for name, text in helps.items():
         command = commands.add_parser(name, help=text, description=text)
+        if name == "console":
+            command.add_argument(
+                "rest", nargs=argparse.REMAINDER, help="--input WAV --output WAV, see `greenroom console`"
+            )
         command.add_argument("--log-level", type=str.upper, default=os.environ.get("LIVEKIT_LOG_LEVEL"))
         if name in ("start", "dev", "connect"):
             command.add_argument("--url", help="where the server is (LIVEKIT_URL)")

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import importlib
 import json
+import logging
 import os
 import pickle
 import selectors
@@ -28,8 +29,11 @@ from greenroom.agents.loading import load
 from greenroom.agents.options import JobExecutorType
 from greenroom.agents.runner import JobLaunch, JobRunner
 from greenroom.agents.watchdog import Watchdog
+from greenroom.runtime.tasks import TaskSet
 
 __all__ = ["LENGTH", "frame", "main"]
+
+log = logging.getLogger("greenroom.agents")
 
 #: Before each pickled message from the worker.
 LENGTH = struct.Struct("!I")
@@ -149,15 +153,16 @@ class _JobProcessMain:
     async def run(self) -> None:
         self._reader, self._writer = await asyncio.open_connection(sock=self._link)
         watchdog = Watchdog()
+        tasks = TaskSet(log)
         try:
             await prewarm(await self._next(), self._proc)
             self._say(ready=True)
             launch: JobLaunch = await self._next()
             runner = JobRunner(launch, self._proc, self)
             runner.start()
-            orders = asyncio.create_task(self._obey(runner), name="orders of the worker")
+            tasks.spawn(self._obey(runner), name="orders of the worker")
             await runner.wait()
-            orders.cancel()
+            await tasks.close()
             await self._writer.drain()
         except asyncio.IncompleteReadError:
             return  # the worker is gone, or did not need this process

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AgentServer", "EventTypes"]
 
-EventTypes: TypeAlias = Literal["worker_started", "worker_registered"]
+EventTypes: TypeAlias = Literal["worker_started", "worker_registered", "job_started", "job_ended"]
 
 _Function = TypeVar("_Function", bound="Callable[[JobContext], Awaitable[None] | None]")
 
@@ -34,7 +34,8 @@ class AgentServer(EventEmitter[EventTypes]):
 
         cli.run_app(server)
 
-    Events: `worker_started()`, `worker_registered(worker_id, server_info)`.
+    Events: `worker_started()`, `worker_registered(worker_id, server_info)`, `job_started(job_id)`,
+    `job_ended(job_id, error)` with error "" when it went well.
 
     Args:
         options: everything at once.
@@ -151,6 +152,11 @@ class AgentServer(EventEmitter[EventTypes]):
     def active_jobs(self) -> list[RunningJobInfo]:
         """The jobs that run."""
         return list(self._running.jobs.values()) if self._running else []
+
+    @property
+    def http_port(self) -> int:
+        """The port of the health page; 0 while the worker does not run."""
+        return self._running.http_port if self._running else 0
 
     @property
     def draining(self) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenroom import __version__
 from greenroom.agents.executors import Executor, TaskExecutor, ThreadExecutor
+from greenroom.agents.health import HealthPage, WorkerState
 from greenroom.agents.job import Job, JobAcceptArguments, RunningJobInfo
 from greenroom.agents.link import WorkerLink
 from greenroom.agents.load import CpuLoad
@@ -84,11 +85,14 @@ class WorkerRun:
             options.max_retry,
         )
         self.machine = Worker(settings, random.random)
+        self._port = ServerEnvOption.getvalue(options.port, devmode)
+        self._health = HealthPage(self._state)
         self._executor = self._make_executor()
 
     async def run(self, *, register: bool) -> None:
         """Work until the end."""
         try:
+            await self._health.start(self._options.host, self._port, self._options.prometheus_port)
             await self._executor.start()
             self._watchdog = Watchdog()
             self._tasks.spawn(self._measure_load(), name="load")
@@ -133,6 +137,23 @@ class WorkerRun:
             info = RunningJobInfo(arguments, job, self._credentials[0], signed, "", fake, now, now, now, now)
             self.machine.adopt(job.id)
             self._start(info, answer)
+
+    @property
+    def http_port(self) -> int:
+        """The port of the health page."""
+        return self._health.port
+
+    def _state(self) -> WorkerState:
+        return WorkerState(
+            self._options.agent_name,
+            self._options.worker_type.name,
+            self.machine.worker_id,
+            self.machine.draining,
+            self.load,
+            len(self.jobs),
+            self.ended_jobs["success"],
+            self.ended_jobs["failed"],
+        )
 
     # -- the machine -------------------------------------------------------------------------------------------------
 
@@ -284,6 +305,7 @@ class WorkerRun:
     def job_started(self, job_id: str) -> None:
         """A job's entrypoint runs."""
         self._apply(self.machine.job_started(job_id))
+        self._owner.emit("job_started", job_id)
 
     async def job_outcome(self, job_id: str, error: str) -> None:
         """A job's agent is about to leave."""
@@ -298,6 +320,7 @@ class WorkerRun:
         self.ended_jobs["failed" if error else "success"] += 1
         log.info("job %s %s", job_id, "failed" if error else "ended")
         self._apply(self.machine.job_ended(self._loop.time(), job_id, error))
+        self._owner.emit("job_ended", job_id, error)
 
     async def _call_handler(self, request: JobRequest) -> None:
         handler = self._options.request_fnc
@@ -364,6 +387,7 @@ class WorkerRun:
             self._watchdog.close()
         try:
             await self._executor.close()
+            await self._health.close()
             await self._tasks.close()
             if self._link is not None:
                 await self._link.close()
