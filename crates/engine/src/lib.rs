@@ -8,6 +8,7 @@ mod audio_sink;
 mod audio_source;
 mod client;
 mod encoder;
+mod encryption;
 mod error;
 mod events;
 mod handles;
@@ -34,6 +35,7 @@ use mio::Waker;
 pub use audio_sink::{AudioSink, AudioSinkOptions};
 pub use audio_source::AudioSource;
 pub use client::{ClientPeerOptions, LayerOptions, SenderOptions, SenderSource};
+pub use encryption::{ReceiverEncryption, random_nonce};
 pub use error::EngineError;
 pub use greenroom_peer::OfferOptions;
 

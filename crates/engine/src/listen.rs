@@ -82,6 +82,8 @@ pub(crate) struct Sockets {
     /// Accepted connections, oldest first, and until when they have to show whose they are.
     strangers: VecDeque<(Instant, Token)>,
     server_port: Option<Token>,
+    /// The number of that port, 0 for none.
+    server_udp: u16,
     server_candidates: Vec<Candidate>,
     /// Advertised addresses that this host does not have: a router or container host translates them.
     translated: Vec<IpAddr>,
@@ -107,6 +109,7 @@ impl Sockets {
             dialled: HashMap::new(),
             strangers: VecDeque::new(),
             server_port: None,
+            server_udp: 0,
             server_candidates: Vec::new(),
             translated: Vec::new(),
             client_port: HashMap::new(),
@@ -149,6 +152,7 @@ impl Sockets {
         self.registry.register(&mut listener, tcp_token, Interest::READABLE)?;
         self.ports.insert(udp_token, (port, None));
         self.server_port = Some(udp_token);
+        self.server_udp = udp;
         self.listener = Some((tcp_token, listener));
         for ip in options.advertise {
             if std::net::UdpSocket::bind((ip, 0)).is_err() {
@@ -204,7 +208,8 @@ impl Sockets {
         if transmit.proto == Proto::Tcp {
             return self.send_tcp(peer, transmit);
         }
-        let client = self.client_port.get(&(peer, transmit.source)).copied();
+        let of_server = transmit.source.port() == self.server_udp;
+        let client = if of_server { None } else { self.client_port.get(&(peer, transmit.source)).copied() };
         let Some(token) = client.or(self.server_port) else {
             return;
         };

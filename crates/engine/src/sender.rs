@@ -1,6 +1,5 @@
 //! Sources on their way out: the 10 ms media tick, audio encoding, and what video encoders hand back.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use greenroom_codec::opus;
 use greenroom_codec::packetize::Packetizer;
 use greenroom_codec::video::EncodedFrame;
 use greenroom_media::audio::{AudioConverter, Quality, level_dbfs};
+use greenroom_media::encryption::{Encryptor, FrameKind};
 use greenroom_media::rtp::red;
 use greenroom_peer::{Certificate, Codec, Extensions, OutgoingPacket, Rid};
 
@@ -17,8 +17,10 @@ use crate::audio_sink::AudioSink;
 use crate::audio_source::AudioSource;
 use crate::client::{LayerOptions, SenderOptions};
 use crate::encoder::LayerEncoder;
+use crate::encryption::frame_kind;
 use crate::error::EngineError;
 use crate::events::Handle;
+use crate::handles::HandleMap;
 use crate::receiver::Receivers;
 use crate::server::random;
 use crate::video_sink::VideoSink;
@@ -50,9 +52,9 @@ const MAX_PAYLOAD: usize = 1160;
 
 /// Sources and senders of an engine.
 pub(crate) struct Media {
-    audio_sources: HashMap<Handle, AudioInput>,
-    pub(crate) video_sources: HashMap<Handle, Arc<VideoSource>>,
-    senders: HashMap<Handle, Sender>,
+    audio_sources: HandleMap<AudioInput>,
+    pub(crate) video_sources: HandleMap<Arc<VideoSource>>,
+    pub(crate) senders: HandleMap<Sender>,
     pub(crate) opened: Instant,
     next_tick: Instant,
     ticks: u32,
@@ -67,10 +69,11 @@ struct AudioInput {
     senders: Vec<Handle>,
 }
 
-struct Sender {
-    peer: Handle,
+pub(crate) struct Sender {
+    pub(crate) peer: Handle,
     muted: bool,
     statistics: SenderStatistics,
+    pub(crate) encryptor: Option<Encryptor>,
     kind: SenderKind,
 }
 
@@ -125,9 +128,9 @@ pub struct SenderStatistics {
 impl Media {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            audio_sources: HashMap::new(),
-            video_sources: HashMap::new(),
-            senders: HashMap::new(),
+            audio_sources: HandleMap::default(),
+            video_sources: HandleMap::default(),
+            senders: HandleMap::default(),
             opened: now,
             next_tick: now,
             ticks: 0,
@@ -176,6 +179,7 @@ impl World {
 
     /// Let the tick drain this source until it is closed.
     pub fn add_audio_source(&mut self, handle: Handle, source: Arc<AudioSource>) {
+        self.remove_source(handle);
         let input = AudioInput { source, sinks: Vec::new(), senders: Vec::new() };
         self.media.audio_sources.insert(handle, input);
         self.counters().sources.fetch_add(1, Ordering::Relaxed);
@@ -184,6 +188,7 @@ impl World {
 
     /// Know this source until it is closed.
     pub fn add_video_source(&mut self, handle: Handle, source: Arc<VideoSource>) {
+        self.remove_source(handle);
         self.media.video_sources.insert(handle, source);
         self.counters().sources.fetch_add(1, Ordering::Relaxed);
     }
@@ -292,7 +297,7 @@ impl World {
     }
 
     fn insert_sender(&mut self, handle: Handle, peer: Handle, kind: SenderKind) {
-        let sender = Sender { peer, muted: false, statistics: SenderStatistics::default(), kind };
+        let sender = Sender { peer, muted: false, statistics: SenderStatistics::default(), encryptor: None, kind };
         self.media.senders.insert(handle, sender);
     }
 
@@ -467,6 +472,7 @@ impl World {
             let Some(entry) = self.peers.get_mut(&sender.peer) else {
                 continue;
             };
+            let packet = packet.and_then(|packet| encrypt_audio(sender.encryptor.as_mut(), packet));
             if let Some(packet) = packet {
                 sender.statistics.packets += 1;
                 sender.statistics.bytes += packet.payload.len() as u64;
@@ -476,6 +482,7 @@ impl World {
             }
             entry.mark(sender.peer, &mut self.dirty);
         }
+        self.report_sender(handle);
     }
 
     fn make_due_keyframes(&mut self) {
@@ -521,7 +528,13 @@ impl World {
         sender.statistics.frames += 1;
         (sender.statistics.width, sender.statistics.height) =
             (sender.statistics.width.max(frame.width), sender.statistics.height.max(frame.height));
-        layer.packetizer.packetize(&frame.data, &mut layer.payloads);
+        match (&mut sender.encryptor, layer.encoder.codec()) {
+            (None, _) => layer.packetizer.packetize(&frame.data, &mut layer.payloads),
+            (Some(encryptor), codec) => {
+                let sealed = encryptor.seal(frame_kind(codec), &frame.data).unwrap_or_default();
+                layer.packetizer.packetize(&sealed, &mut layer.payloads);
+            }
+        }
         let ticks = (at.saturating_duration_since(self.media.opened).as_micros() * 9 / 100) as u32;
         let count = layer.payloads.len();
         for (index, payload) in layer.payloads.drain(..).enumerate() {
@@ -546,7 +559,18 @@ impl World {
             }
         }
         entry.mark(sender.peer, &mut self.dirty);
+        self.report_sender(handle);
     }
+}
+
+/// The packet as it may be sent, None if it may not.
+fn encrypt_audio(encryptor: Option<&mut Encryptor>, mut packet: OutgoingPacket) -> Option<OutgoingPacket> {
+    if let Some(encryptor) = encryptor {
+        // Whoever encrypts has RED off: copies of clear packets must not go out beside the encrypted one.
+        let sealed = (packet.codec == Codec::Opus).then(|| encryptor.seal(FrameKind::Opus, &packet.payload));
+        packet.payload = sealed.flatten()?.into();
+    }
+    Some(packet)
 }
 
 impl Sender {

@@ -11,6 +11,7 @@ use greenroom_peer::{
 use greenroom_sfu::{self as sfu, Forward, Origin, PeerId, SubscriberCodecs, TrackId};
 
 use crate::events::{Event, Handle, PeerQuality};
+use crate::handles::HandleMap;
 use crate::world::{PeerEntry, Side, World};
 
 /// RTP clock rates in hertz.
@@ -71,8 +72,8 @@ pub type SubscriptionSettings = sfu::SubscriptionSettings;
 /// All rooms of an engine.
 #[derive(Default)]
 pub(crate) struct Rooms {
-    rooms: HashMap<Handle, Room>,
-    tracks: HashMap<Handle, Track>,
+    rooms: HandleMap<Room>,
+    tracks: HandleMap<Track>,
     published: HashMap<(Handle, Mid), Handle>,
 }
 
@@ -88,7 +89,7 @@ struct Track {
     mid: Mid,
     kind: MediaKind,
     layers: Vec<(Option<Rid>, Option<sfu::SenderReport>)>,
-    subscribers: HashMap<Handle, Subscription>,
+    subscribers: HandleMap<Subscription>,
     /// What key frames that are sent again need as the originals did: orientation and colour space.
     kept: Extensions,
 }
@@ -130,6 +131,9 @@ impl World {
 
     /// Open a room.
     pub fn open_room(&mut self, room: Handle) {
+        if self.rooms.contains(room) {
+            return tracing::warn!(room, "this room is open already");
+        }
         let sfu = sfu::Room::new(self.now, random());
         let entry = Room { sfu, peers: HashSet::new(), quality_at: self.now + QUALITY_INTERVAL };
         self.rooms.rooms.insert(room, entry);
@@ -153,6 +157,9 @@ impl World {
         let Some(entry) = self.rooms.rooms.get_mut(&room) else {
             return;
         };
+        if self.peers.contains_key(&handle) {
+            return tracing::warn!(peer = handle, "this peer is open already");
+        }
         let mut config = PeerConfig::new(Role::Server, random_text(8), random_text(24));
         config.candidates = self.sockets.server_candidates().to_vec();
         config.certificate = self.media.certificate();
@@ -298,8 +305,15 @@ impl World {
         }
         let kind = if options.audio { MediaKind::Audio } else { MediaKind::Video };
         let mid = Mid::from(mid);
-        let entry =
-            Track { room, publisher, mid, kind, layers, subscribers: HashMap::new(), kept: Extensions::default() };
+        let entry = Track {
+            room,
+            publisher,
+            mid,
+            kind,
+            layers,
+            subscribers: HandleMap::default(),
+            kept: Extensions::default(),
+        };
         self.rooms.tracks.insert(track, entry);
         self.rooms.published.insert((publisher, mid), track);
         self.counters().tracks.fetch_add(1, Ordering::Relaxed);
@@ -550,7 +564,7 @@ impl ServerPeer {
 }
 
 fn deliver(
-    peers: &mut HashMap<Handle, PeerEntry>,
+    peers: &mut HandleMap<PeerEntry>,
     dirty: &mut Vec<Handle>,
     now: Instant,
     forward: &Forward<'_>,

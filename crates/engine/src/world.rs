@@ -13,6 +13,7 @@ use mio::{Registry, Token};
 
 use crate::client::ClientPeer;
 use crate::events::{Event, EventQueue, Handle, Section};
+use crate::handles::HandleMap;
 use crate::listen::Sockets;
 use crate::logs;
 use crate::pool::panic_message;
@@ -37,7 +38,7 @@ pub struct World {
     pub(crate) now: Instant,
     pub(crate) events: Arc<EventQueue>,
     pub(crate) commander: Commander,
-    pub(crate) peers: HashMap<Handle, PeerEntry>,
+    pub(crate) peers: HandleMap<PeerEntry>,
     pub(crate) sockets: Sockets,
     pub(crate) rooms: Rooms,
     pub(crate) media: Media,
@@ -87,7 +88,7 @@ impl World {
             events,
             commander,
             counters,
-            peers: HashMap::new(),
+            peers: HandleMap::default(),
             rooms: Rooms::default(),
             receivers: Receivers::default(),
             timers: BTreeSet::new(),
@@ -172,8 +173,8 @@ impl World {
         self.sockets.close_strangers(self.now);
     }
 
-    /// Let every peer that was touched send what it has, then write to the sockets.
-    pub(crate) fn flush(&mut self) {
+    /// Let every peer that was touched say what it has, including those that this touches.
+    pub(crate) fn drive_peers(&mut self) {
         while let Some(handle) = self.dirty.pop() {
             let Some(entry) = self.peers.get_mut(&handle) else {
                 continue;
@@ -191,6 +192,11 @@ impl World {
                 world.offer_if_wanted(handle);
             });
         }
+    }
+
+    /// Drive the peers, then write to the sockets.
+    pub(crate) fn flush(&mut self) {
+        self.drive_peers();
         self.sockets.flush();
         for line in logs::take_logs() {
             self.emit(Event::Log { line });
@@ -298,7 +304,8 @@ impl World {
             return;
         };
         let at = [entry.fails_at, entry.tries_tcp_at].into_iter().flatten().fold(at, Instant::min);
-        if entry.deadline == Some(at) {
+        // An earlier time-out does no harm: the peer then says again when it wants the next one.
+        if entry.deadline.is_some_and(|earlier| earlier <= at) {
             return;
         }
         if let Some(old) = entry.deadline.replace(at) {

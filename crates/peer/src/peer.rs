@@ -26,6 +26,8 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 /// How many packets the pacer may release in one go before it has to wait for the next time-out.
 const PACED_AT_ONCE: usize = 32;
+/// How long sending alone may go on before the library is asked for everything else that it may want.
+const THOROUGH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One WebRTC connection. See the [crate documentation](crate) for how to drive it.
 pub struct Peer {
@@ -48,6 +50,15 @@ pub struct Peer {
     pub(crate) sources: HashMap<u32, (Mid, Option<Rid>)>,
     /// Whether the library holds changes that it acts upon only when told the time.
     pub(crate) dirty: bool,
+    /// Packets were given to the library, and nothing else happened since it was told the time.
+    untold: bool,
+    /// Packets given to the library that it has not given back to be sent.
+    written: usize,
+    /// The library is asked for those packets only.
+    brief: bool,
+    /// The time-out that the library named when it had nothing left, and until when that counts while packets are written.
+    wanted: Instant,
+    settled_until: Instant,
     ufrag: String,
     attached: u64,
     pub(crate) statistics: Collector,
@@ -133,6 +144,11 @@ impl Peer {
             estimates: config.bandwidth_estimation.is_some(),
             sources: HashMap::new(),
             dirty: true,
+            untold: false,
+            written: 0,
+            brief: false,
+            wanted: now,
+            settled_until: now,
             ufrag: config.ufrag,
             attached: 0,
             statistics: Collector::default(),
@@ -188,6 +204,7 @@ impl Peer {
     ) -> Result<(), PeerError> {
         self.check_open()?;
         self.advance(now);
+        self.dirty = true;
         let now = self.now;
         let outcome = guard(|| match Receive::new(proto.to_library(), source, destination, data) {
             Ok(receive) => self.rtc.handle_input(Input::Receive(now, receive)).map_err(|error| error.to_string()),
@@ -206,7 +223,7 @@ impl Peer {
     /// Tells the time. To be called at the latest at the instant that [`Peer::poll`] returned last.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
-        self.dirty = true;
+        self.dirty |= !self.untold || !self.is_settled();
     }
 
     /// Returns the next thing to do. To be called until it returns [`Output::Timeout`], after anything that changed the peer.
@@ -223,13 +240,21 @@ impl Peer {
             if self.closed {
                 return Output::Timeout(self.now + LONGEST_TIMEOUT);
             }
-            if std::mem::take(&mut self.dirty) {
+            if self.dirty || self.untold {
+                self.brief = !self.dirty && self.is_settled();
+                (self.dirty, self.untold) = (false, false);
                 self.tell_time();
+            }
+            if self.brief && self.written == 0 && self.is_settled() {
+                return Output::Timeout(self.wanted);
             }
             match guard(|| self.rtc.poll_output().map_err(|error| error.to_string())) {
                 Err(panic) => self.fail(panic.to_string()),
                 Ok(Err(error)) => self.fail(error),
                 Ok(Ok(str0m::Output::Transmit(transmit))) => {
+                    if is_rtp(&transmit.contents) {
+                        self.written = self.written.saturating_sub(1);
+                    }
                     return Output::Transmit(Transmit::from_library(transmit));
                 }
                 Ok(Ok(str0m::Output::Event(event))) => self.translate(event),
@@ -242,7 +267,11 @@ impl Peer {
                         self.dirty = true;
                         continue;
                     }
-                    return Output::Timeout(wanted.clamp(self.now + SHORTEST_TIMEOUT, self.now + LONGEST_TIMEOUT));
+                    self.written = 0;
+                    self.brief = false;
+                    self.wanted = wanted.clamp(self.now + SHORTEST_TIMEOUT, self.now + LONGEST_TIMEOUT);
+                    self.settled_until = self.wanted.min(self.now + THOROUGH_INTERVAL);
+                    return Output::Timeout(self.wanted);
                 }
             }
         }
@@ -333,7 +362,8 @@ impl Peer {
             return Ok(false);
         };
         stream.write_rtp(write);
-        self.dirty = true;
+        self.written += 1;
+        self.untold = true;
         Ok(true)
     }
 
@@ -398,6 +428,12 @@ impl Peer {
 
     pub(crate) fn check_open(&self) -> Result<(), PeerError> {
         if self.closed || self.ending.is_some() { Err(PeerError::Closed) } else { Ok(()) }
+    }
+
+    /// Whether the library has nothing to say but the packets that were written since it was asked last: it looks at all
+    /// of its parts whenever it is asked, which costs as much as sending a packet.
+    fn is_settled(&self) -> bool {
+        self.now < self.settled_until && !self.estimates && self.ending.is_none() && !self.channels.has_queued()
     }
 
     pub(crate) fn advance(&mut self, now: Instant) {
