@@ -75,6 +75,8 @@ class LivekitServer:
         process, self._process = self._process, None
         if process is not None:
             process.kill() if kill else process.terminate()
+            # The first signal asks it to wait for its clients, the second not to.
+            process.terminate()
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
