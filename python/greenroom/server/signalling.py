@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,8 @@ async def _read(client: ClientSocket, room: LiveRoom, connection: int) -> None:
             log.warning("a client sent something that is no signalling message and is cut: %s", error)
             return
         room.step(inputs.Signal(connection, message))
+        # Frames that are there already come without a wait: one client's flood must not keep the loop from the others.
+        await asyncio.sleep(0)
 
 
 def _begin_anew() -> m.SignalResponse:
