@@ -16,6 +16,8 @@ __all__ = ["Negotiation", "ReceivedSection", "received_tracks"]
 
 #: Seconds in which the server must answer an offer.
 ANSWER_TIMEOUT = 15.0
+#: Sections of each kind that the server gets at a time, whatever it asks for; it asks again when it needs more.
+MOST_SECTIONS = 1000
 
 
 class ReceivedSection(Protocol):
@@ -89,7 +91,8 @@ class Negotiation:
 
     def sections_required(self, required: m.MediaSectionsRequirement) -> Iterator[Output]:
         """The server has that many more tracks to send than sections; 0 and 0 asks for an offer all the same."""
-        yield CreateOffer(Target.PUBLISHER, required.num_audios, required.num_videos)
+        audio, video = (min(wanted, MOST_SECTIONS) for wanted in (required.num_audios, required.num_videos))
+        yield CreateOffer(Target.PUBLISHER, audio, video)
 
     def applied(self, target: Target, offer_id: int, sections: Iterable[ReceivedSection]) -> dict[str, str]:
         """A round is complete: mid -> track sid of the sections that now carry a remote track."""

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 
 from greenroom.errors import StateError
 from greenroom.protocol.client_streams import (
@@ -83,6 +83,9 @@ class ByteStreamInfo(BaseStreamInfo):
     name: str
 
 
+_Info = TypeVar("_Info", bound=BaseStreamInfo)
+
+
 class _Content:
     """Arrived pieces, and the end."""
 
@@ -119,21 +122,40 @@ class _Content:
         return self._pieces.popleft()
 
 
-class TextStreamReader:
+class _StreamReader(Generic[_Info]):
+    """What readers of text and of bytes share."""
+
+    def __init__(self, info: _Info, on_close: Callable[[], None]) -> None:
+        self._info = info
+        self._content = _Content(on_close)
+
+    @property
+    def info(self) -> _Info:
+        """What the sender said about it."""
+        return self._info
+
+    def close(self) -> None:
+        """Stop reading; what arrives later is dropped. Idempotent."""
+        self._content.close()
+
+    async def aclose(self) -> None:
+        """Like `close`."""
+        self.close()
+
+    def _finish(self, error: str, attributes: Mapping[str, str]) -> None:
+        self._info.attributes = (self._info.attributes or {}) | dict(attributes)
+        self._content.end(error)
+
+
+class TextStreamReader(_StreamReader[TextStreamInfo]):
     """Reads an incoming text: `async for piece in reader`, or `await reader.read_all()`.
 
     A stream that breaks off raises `StreamError` after everything that had arrived.
     """
 
     def __init__(self, header: StreamHeader, on_close: Callable[[], None]) -> None:
-        self._info = text_info(header)
-        self._content = _Content(on_close)
+        super().__init__(text_info(header), on_close)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    @property
-    def info(self) -> TextStreamInfo:
-        """What the sender said about it."""
-        return self._info
 
     def __aiter__(self) -> AsyncIterator[str]:
         return self
@@ -145,33 +167,22 @@ class TextStreamReader:
         raise StopAsyncIteration
 
     async def read_all(self) -> str:
-        """The whole text."""
+        """The whole text.
+
+        Raises:
+            StreamError: it broke off.
+        """
         return "".join([piece async for piece in self])
 
-    def close(self) -> None:
-        """Stop reading; what arrives later is dropped. Idempotent."""
-        self._content.close()
 
-    async def aclose(self) -> None:
-        """Like `close`."""
-        self.close()
+class ByteStreamReader(_StreamReader[ByteStreamInfo]):
+    """Reads incoming bytes: `async for piece in reader`, or `await reader.read_all()`.
 
-    def _finish(self, error: str, attributes: Mapping[str, str]) -> None:
-        self._info.attributes = (self._info.attributes or {}) | dict(attributes)
-        self._content.end(error)
-
-
-class ByteStreamReader:
-    """Reads incoming bytes: `async for piece in reader`, or `await reader.read_all()`."""
+    A stream that breaks off raises `StreamError` after everything that had arrived.
+    """
 
     def __init__(self, header: StreamHeader, on_close: Callable[[], None]) -> None:
-        self._info = byte_info(header)
-        self._content = _Content(on_close)
-
-    @property
-    def info(self) -> ByteStreamInfo:
-        """What the sender said about it."""
-        return self._info
+        super().__init__(byte_info(header), on_close)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -183,20 +194,12 @@ class ByteStreamReader:
         return piece
 
     async def read_all(self) -> bytes:
-        """Everything."""
+        """All of it.
+
+        Raises:
+            StreamError: it broke off.
+        """
         return b"".join([piece async for piece in self])
-
-    def close(self) -> None:
-        """Stop reading; what arrives later is dropped. Idempotent."""
-        self._content.close()
-
-    async def aclose(self) -> None:
-        """Like `close`."""
-        self.close()
-
-    def _finish(self, error: str, attributes: Mapping[str, str]) -> None:
-        self._info.attributes = (self._info.attributes or {}) | dict(attributes)
-        self._content.end(error)
 
 
 TextStreamHandler: TypeAlias = Callable[[TextStreamReader, str], Any]

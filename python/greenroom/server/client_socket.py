@@ -12,6 +12,7 @@ from typing import Self
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from greenroom.runtime.tasks import TaskSet
+from greenroom.server.options import ServerOptions
 from greenroom.wire import messages as m
 from greenroom.wire.signal import encode, encode_text
 
@@ -52,6 +53,22 @@ class ClientSocket:
         self._closing = False
         self._tasks = TaskSet(log)
         self.text = False
+
+    @classmethod
+    async def accept(cls, request: web.BaseRequest, options: ServerOptions, heartbeat: float) -> Self:
+        """Turn a request into a websocket with the server's limits; it is pinged every `heartbeat` seconds."""
+        socket = web.WebSocketResponse(
+            heartbeat=heartbeat, max_msg_size=options.signal_size, timeout=options.half_open_timeout
+        )
+        await socket.prepare(request)
+        return cls(
+            socket, request.transport, queue_size=options.send_queue_size, send_timeout=options.half_open_timeout
+        )
+
+    @property
+    def response(self) -> web.WebSocketResponse:
+        """What the handler of the request returns in the end."""
+        return self._socket
 
     async def __aenter__(self) -> Self:
         self._tasks.spawn(self._write(), name="signalling writer")

@@ -39,18 +39,9 @@ async def handle_join(core: Core, request: web.BaseRequest, version: int) -> web
     if request.headers.get("Upgrade", "").lower() != "websocket":
         raise Refusal(404, "")
     admission = _admission(core, request, version)
-    socket = web.WebSocketResponse(
-        heartbeat=_HEARTBEAT, max_msg_size=core.options.signal_size, timeout=core.options.half_open_timeout
-    )
-    await socket.prepare(request)
-    client = ClientSocket(
-        socket,
-        request.transport,
-        queue_size=core.options.send_queue_size,
-        send_timeout=core.options.half_open_timeout,
-    )
+    client = await ClientSocket.accept(request, core.options, _HEARTBEAT)
     await _serve(core, client, admission)
-    return socket
+    return client.response
 
 
 def _admission(core: Core, request: web.BaseRequest, version: int) -> Admission:

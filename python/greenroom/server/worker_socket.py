@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from greenroom.errors import ProtocolError
 from greenroom.protocol import dispatch_records as r
 from greenroom.server.auth import PERMISSION_DENIED, Refusal, claims_of, grants_of
 from greenroom.server.client_socket import ClientSocket
 from greenroom.wire import messages as m
+from greenroom.wire.signal import decode
 
 if TYPE_CHECKING:
     from greenroom.server.server import Core
@@ -19,6 +21,7 @@ __all__ = ["handle"]
 
 log = logging.getLogger("greenroom.server")
 
+#: Seconds between websocket pings.
 _HEARTBEAT = 15.0
 
 
@@ -28,18 +31,9 @@ async def handle(core: Core, request: web.BaseRequest) -> web.StreamResponse:
         raise Refusal(404, "")
     if not grants_of(claims_of(request, core.keys, core.wall_clock())).agent:
         raise Refusal(401, PERMISSION_DENIED)
-    socket = web.WebSocketResponse(
-        heartbeat=_HEARTBEAT, max_msg_size=core.options.signal_size, timeout=core.options.half_open_timeout
-    )
-    await socket.prepare(request)
-    worker = ClientSocket(
-        socket,
-        request.transport,
-        queue_size=core.options.send_queue_size,
-        send_timeout=core.options.half_open_timeout,
-    )
+    worker = await ClientSocket.accept(request, core.options, _HEARTBEAT)
     await _serve(core, worker)
-    return socket
+    return worker.response
 
 
 async def _serve(core: Core, worker: ClientSocket) -> None:
@@ -55,10 +49,9 @@ async def _serve(core: Core, worker: ClientSocket) -> None:
 
 async def _read(core: Core, worker: ClientSocket, connection: int) -> None:
     async for frame in worker.frames():
-        message = m.WorkerMessage()
         try:
-            message.ParseFromString(frame if isinstance(frame, bytes) else frame.encode())
-        except m.DecodeError as error:
+            message = decode(m.WorkerMessage, frame)
+        except ProtocolError as error:
             log.warning("a worker sent something that is no worker message and is cut: %s", error)
             return
         core.dispatcher.step(r.WorkerSaid(connection, message))

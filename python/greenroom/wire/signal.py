@@ -1,4 +1,4 @@
-"""Signalling messages to and from websocket frames: binary protobuf, or its JSON form in text frames."""
+"""Messages to and from websocket frames: binary protobuf, or its JSON form in text frames."""
 
 from typing import TypeVar
 
@@ -7,6 +7,7 @@ from greenroom.wire import messages as m
 
 __all__ = [
     "MAX_SIGNAL_SIZE",
+    "decode",
     "decode_request",
     "decode_response",
     "encode",
@@ -28,7 +29,7 @@ def decode_request(frame: bytes | str) -> m.SignalRequest:
     Raises:
         ProtocolError: it is not a SignalRequest.
     """
-    return _decode(m.SignalRequest(), frame)
+    return decode(m.SignalRequest, frame)
 
 
 def decode_response(frame: bytes | str) -> m.SignalResponse:
@@ -40,7 +41,7 @@ def decode_response(frame: bytes | str) -> m.SignalResponse:
     Raises:
         ProtocolError: it is not a SignalResponse.
     """
-    return _decode(m.SignalResponse(), frame)
+    return decode(m.SignalResponse, frame)
 
 
 def encode(message: m.Message) -> bytes:
@@ -55,7 +56,17 @@ def encode_text(message: m.Message) -> str:
     return MessageToJson(message, indent=None)
 
 
-def _decode(message: _M, frame: bytes | str) -> _M:
+def decode(kind: type[_M], frame: bytes | str) -> _M:
+    """Read one message of a kind.
+
+    Args:
+        kind: the class of the message.
+        frame: the payload of a binary frame, or the string of a text frame (JSON).
+
+    Raises:
+        ProtocolError: it is none of that kind.
+    """
+    message = kind()
     if isinstance(frame, str):
         return _decode_text(message, frame)
     try:
