@@ -83,6 +83,7 @@ def test_without_ffmpeg_pictures_are_written(tmp_path, monkeypatch):
     for number in range(61):
         film.add(number / 30, scene.paint(number)[..., :3])
     assert film.write(tmp_path, tmp_path / "none.wav", 30) == "3 pictures"
+    film.close()
     image = np.asarray(Image.open(tmp_path / "out-01.png"))
     assert np.array_equal(image, scene.paint(30)[..., :3])
 
@@ -103,6 +104,7 @@ def test_film_and_sound_are_written(tmp_path):
     except FileNotFoundError:
         pytest.skip("ffmpeg is not installed")
     assert film.write(tmp_path, tmp_path / "out.wav", 30) == "out.mp4"
+    film.close()
     with av.open(str(tmp_path / "out.mp4")) as container:
         pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert [scene.frame_number(picture) for picture in pictures[::2]] == list(range(0, 2 * len(pictures[::2]), 2))

@@ -79,6 +79,8 @@ class Chromium:
             self.process.kill()
             self.process.wait()
         self._drain.wait()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
         shutil.rmtree(self.profile, ignore_errors=True)
 
     @asynccontextmanager

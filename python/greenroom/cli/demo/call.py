@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
@@ -140,7 +141,8 @@ class Call:
         """Write the recording; returns the name of the film."""
         sound = self._folder / "out.wav"
         write_wav(sound, self.recorder.ear.heard(), RATE)
-        return self.recorder.film.write(self._folder, sound, scene.FPS)
+        with contextlib.closing(self.recorder.film) as film:
+            return film.write(self._folder, sound, scene.FPS)
 
     async def _join(
         self, stack: AsyncExitStack, identity: str, wanted: str, take: Callable[[rtc.Track, str], Awaitable[None]]

@@ -39,6 +39,8 @@ class Film:
 
     def add(self, time: float, picture: NDArray[np.uint8]) -> None:
         """Keep an RGB picture, shape (height, width, 3), received at `time` seconds; other sizes are left out."""
+        if self._file.closed:
+            return
         if picture.shape == self._shape and time - (self._times or [time])[0] <= self.LONGEST:
             self._times.append(time)
             self._file.write(picture.tobytes())
@@ -48,6 +50,10 @@ class Film:
         self._times.clear()
         self._file.seek(0)
         self._file.truncate()
+
+    def close(self) -> None:
+        """Give the spooled pictures up."""
+        self._file.close()
 
     def write(self, folder: Path, sound: Path, fps: int) -> str:
         """Write out.mp4 with the sound, or without ffmpeg one picture per second. Returns what was written."""
