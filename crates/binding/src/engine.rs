@@ -20,6 +20,8 @@ pyo3::create_exception!(_native, EngineClosedError, pyo3::exceptions::PyExceptio
 /// Events handed over by one `drain`.
 const DRAIN_LIMIT: usize = 4096;
 
+/// Sections that one offer adds of each kind at most: the number may come from the other side.
+const MOST_SECTIONS: usize = 1000;
 /// One media thread with its sockets, rooms and peers.
 #[pyclass(frozen, module = "greenroom._native")]
 pub(crate) struct Engine(pub(crate) core::Engine);
@@ -160,6 +162,10 @@ impl Engine {
     #[pyo3(signature = (peer, *, audio = 0, video = 0, ice_restart = false))]
     fn create_offer(&self, peer: Handle, audio: usize, video: usize, ice_restart: bool) -> PyResult<()> {
         let options = OfferOptions { audio, video, ice_restart, force: true };
+        if audio.max(video) > MOST_SECTIONS {
+            let message = format!("{audio} audio and {video} video sections: at most {MOST_SECTIONS} of each at a time");
+            return Err(PyValueError::new_err(message));
+        }
         self.run(peer, move |world| world.create_offer(peer, options))
     }
 

@@ -9,7 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, to_python_error};
 use crate::video_frame::FrameBuffer;
 
 /// Queue sizes beyond this are a mistake in units.
@@ -156,13 +156,9 @@ impl AudioSink {
         frame_samples: usize,
         capacity: usize,
     ) -> PyResult<Self> {
-        if frame_samples == 0 {
-            return Err(PyValueError::new_err("frame_samples is 0: a frame has at least one sample"));
-        }
         let options = AudioSinkOptions { sample_rate, num_channels, frame_samples, capacity };
         let events = engine.get().0.events().clone();
-        let shared = core::AudioSink::new(sink, options, events);
-        let shared = Arc::new(shared.map_err(|error| PyValueError::new_err(error.to_string()))?);
+        let shared = Arc::new(core::AudioSink::new(sink, options, events).map_err(to_python_error)?);
         Ok(Self { shared, engine })
     }
 

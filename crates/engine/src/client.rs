@@ -79,6 +79,9 @@ pub enum SenderSource {
 impl World {
     /// Make a connection of a client; negotiation starts with the first offer.
     pub fn open_client_peer(&mut self, handle: Handle, options: ClientPeerOptions) {
+        if self.peers.contains_key(&handle) {
+            return tracing::warn!(peer = handle, "this peer is open already");
+        }
         if let Err(error) = self.try_open_client_peer(handle, options) {
             self.emit(Event::PeerState { peer: handle, state: "failed", detail: error.to_string() });
         }
@@ -112,6 +115,7 @@ impl World {
         if !self.peers.contains_key(&peer) {
             return;
         }
+        self.remove_sender(sender);
         let made = match source {
             SenderSource::Audio(source, _) => self.make_audio_sender(sender, peer, *source, &options),
             SenderSource::Video(source, _) => self.make_video_sender(sender, peer, *source, options.codec, &options),
