@@ -221,15 +221,12 @@ class Worker:
 
     def job_outcome(self, job_id: str, error: str) -> list[io.Output]:
         """A job's entrypoint is over and its agent is about to leave; `error` is "" when it went well."""
-        job = self._jobs.get(job_id)
-        if job is not None and job.phase is JobPhase.RUNNING and not job.reported:
-            job.reported = True
-            self._job_status(job_id, m.JobStatus.JS_FAILED if error else m.JobStatus.JS_SUCCESS, error)
+        self._report_outcome(job_id, error)
         return self._take()
 
     def job_ended(self, now: float, job_id: str, error: str) -> list[io.Output]:
         """A job is over; `error` is "" when it went well. Frees its slot."""
-        self._out += self.job_outcome(job_id, error)
+        self._report_outcome(job_id, error)
         if self._jobs.pop(job_id, None) is None:
             return []
         if self._reported_full and not self.full and self._worker_id:
@@ -303,6 +300,12 @@ class Worker:
         update = m.UpdateWorkerStatus(status=status, load=self._load, job_count=self.running)
         self._send(m.WorkerMessage(update_worker=update))
         self._timers.set(_STATUS, now + STATUS_INTERVAL)
+
+    def _report_outcome(self, job_id: str, error: str) -> None:
+        job = self._jobs.get(job_id)
+        if job is not None and job.phase is JobPhase.RUNNING and not job.reported:
+            job.reported = True
+            self._job_status(job_id, m.JobStatus.JS_FAILED if error else m.JobStatus.JS_SUCCESS, error)
 
     def _job_status(self, job_id: str, status: m.JobStatus, error: str = "") -> None:
         update = m.UpdateJobStatus(job_id=job_id, status=status, error=error)
