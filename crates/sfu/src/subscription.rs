@@ -19,7 +19,8 @@ const MAX_SWITCH_AGE: Micros = 150_000;
 /// Packets of silence after the sound stops, 20 ms each.
 const SILENCE: u8 = 10;
 /// Duration of one of them in ticks of 48 kHz.
-const SILENCE_TICKS: u64 = 960;
+const SILENCE_TICKS: i64 = 960;
+const SILENCE_INTERVAL: Micros = 20_000;
 
 /// The numbers that a packet is sent with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,12 +132,16 @@ impl Subscription {
     }
 
     /// Plans the silence that follows interrupted sound.
-    pub(crate) fn plan_silence(&mut self) -> bool {
+    pub(crate) fn plan_silence(&mut self) {
         let opus = self.last.is_some_and(|last| matches!(last.codec, Codec::Opus | Codec::Red));
         if opus && self.codecs.accepts(Codec::Opus) {
             self.silence = SILENCE;
         }
-        self.silence > 0
+    }
+
+    /// When the next packet of silence is to be sent.
+    pub(crate) fn silence_due(&self) -> Option<Micros> {
+        self.last.filter(|_| self.silence > 0).map(|last| last.sent + SILENCE_INTERVAL)
     }
 
     /// Makes `arrival`, in order, the next packet of the forwarded stream. It is then given to [`Self::accept`].
@@ -186,13 +191,19 @@ impl Subscription {
         Some(stamp)
     }
 
-    /// The numbers and the capture time for one packet of silence.
+    /// The numbers and the capture time for one packet of silence; `None` when it is not time for one yet.
     pub(crate) fn accept_silence(&mut self, now: Micros) -> Option<(Stamp, Micros)> {
         let last = self.last.as_mut().filter(|_| self.silence > 0)?;
+        // Whole steps of the stream's own time: a packet stamped earlier or later than it is sent would look like
+        // jitter to the receiver, and add up over many mutes.
+        let steps = (now - last.sent) / SILENCE_INTERVAL;
+        if steps < 1 {
+            return None;
+        }
         self.silence -= 1;
-        last.ticks = last.ticks.wrapping_add(SILENCE_TICKS);
-        last.capture = now.min(last.capture + scale(SILENCE_TICKS.cast_signed(), 1_000_000, 48_000));
-        last.sent = now;
+        last.ticks = last.ticks.wrapping_add_signed(steps * SILENCE_TICKS);
+        last.capture += steps * SILENCE_INTERVAL;
+        last.sent += steps * SILENCE_INTERVAL;
         last.origin = None;
         let seq = self.next_seq;
         self.next_seq += 1;

@@ -24,7 +24,6 @@ const DEAD_AFTER: Micros = 500_000;
 /// while another layer had this many frames, has ceased.
 const DEAD_FRAMES: u64 = 8;
 /// Time between two packets of silence.
-pub(crate) const SILENCE_INTERVAL: Micros = 20_000;
 
 /// What a call into the room works with.
 pub(crate) struct Context<'a> {
@@ -275,12 +274,14 @@ impl Track {
     /// [`Timer::Silence`].
     pub(crate) fn send_silence(&mut self, ctx: &mut Context<'_>, out: &mut impl FnMut(Forward<'_>)) {
         let silence = Arc::clone(&self.silence);
-        let mut more = false;
         for subscription in &mut self.subscriptions {
-            let Some((stamp, capture)) = subscription.accept_silence(ctx.now) else {
+            let accepted = subscription.accept_silence(ctx.now);
+            if let Some(due) = subscription.silence_due() {
+                ctx.timers.arm(Timer::Silence, due);
+            }
+            let Some((stamp, capture)) = accepted else {
                 continue;
             };
-            more |= subscription.silence > 0;
             ctx.statistics.packets_out += 1;
             out(Forward {
                 subscriber: subscription.subscriber,
@@ -296,9 +297,6 @@ impl Track {
                 wallclock: instant(ctx.origin, capture),
                 origin: Origin::Made,
             });
-        }
-        if more {
-            ctx.timers.arm_if_idle(Timer::Silence, ctx.now + SILENCE_INTERVAL);
         }
     }
 
@@ -351,8 +349,11 @@ impl Track {
         }
         let had_layer = subscription.layer.is_some();
         subscription.interrupt();
-        if had_layer && self.kind == Kind::Audio && !self.encrypted && subscription.plan_silence() {
-            ctx.timers.arm(Timer::Silence, ctx.now);
+        if had_layer && self.kind == Kind::Audio && !self.encrypted {
+            subscription.plan_silence();
+            if let Some(due) = subscription.silence_due() {
+                ctx.timers.arm(Timer::Silence, due);
+            }
         }
         if had_layer {
             let subscriber = subscription.subscriber;

@@ -195,6 +195,34 @@ fn a_mute_fades_to_silence_and_the_sound_goes_on_by_the_time_that_passed() {
 }
 
 #[test]
+fn a_hundred_quick_mutes_leave_the_timeline_where_it_was() {
+    for (muted, heard, pause) in [(10, 20, 0), (10, 20, 300), (70, 40, 0)] {
+        let mut stage = Stage::audio();
+        let mut voice = OpusStream::new();
+        stage.subscribe(ALICE);
+        play(&mut stage, (0..10).map(|_| voice.packet()).collect::<Vec<_>>());
+        for _ in 0..100 {
+            stage.advance(ms(pause));
+            stage.mute(true);
+            stage.advance(ms(muted));
+            stage.mute(false);
+            stage.advance(ms(heard - 20));
+            // The source's clock ran on.
+            voice.timestamp = voice.timestamp.wrapping_add((pause + muted + heard - 20) as u32 * 48);
+            play(&mut stage, [voice.packet()]);
+        }
+        let received = stage.received(ALICE);
+        contiguous(&received);
+        let first = received[0];
+        for sent in &received {
+            let passed = (sent.at - first.at).as_micros() as i64 * 48 / 1000;
+            let early = i64::from(sent.timestamp.wrapping_sub(first.timestamp)) - passed;
+            assert!(early.abs() <= 960, "{early} ticks early at {passed}, muted for {muted} ms after {pause} ms");
+        }
+    }
+}
+
+#[test]
 fn encrypted_tracks_get_no_silence() {
     let mut stage = Stage::new();
     let config = TrackConfig { encrypted: true, ..TrackConfig::audio(PUBLISHER, false) };
