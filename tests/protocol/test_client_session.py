@@ -307,6 +307,7 @@ def test_changing_our_description_is_settled_by_number():
     refused = m.RequestResponse(request_id=first, reason=m.RequestResponse.NOT_ALLOWED)
     (settled,) = server.say(request_response=refused)
     assert settled.key == 1 and settled.error.reason == "NOT_ALLOWED"
+    assert "no permission" in str(settled.error)
 
 
 # -- liveness ----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,13 @@ PUBLISH_TIMEOUT = 10.0
 UPDATE_TIMEOUT = 5.0
 
 _Reason = m.RequestResponse.Reason
+# For servers that give a reason and no message.
+_WORDS = {
+    "NOT_ALLOWED": "the token has no permission for this; a grant such as can_publish is missing",
+    "NOT_FOUND": "the server does not know what the request is about",
+    "LIMIT_EXCEEDED": "it is more than the server allows",
+    "UNSUPPORTED_TYPE": "the server does not support this kind of track",
+}
 
 
 class Requests:
@@ -80,7 +87,8 @@ class Requests:
             yield Settle(key)
             return
         reason = _Reason.Name(response.reason) if response.reason in _Reason.values() else str(response.reason)
-        yield Settle(key, RequestError(response.message or "the server refused the request", reason=reason))
+        words = response.message or _WORDS.get(reason, "the server refused the request")
+        yield Settle(key, RequestError(words, reason=reason))
 
     def cancel(self, key: int) -> None:
         """The caller gave up."""
