@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use greenroom_engine::{
-    self as core, ClientPeerOptions, EngineError, Handle, Layer, LayerOptions, OfferOptions, SenderOptions,
-    SenderSource, SubscriptionSettings, TrackOptions, World,
+    self as core, ClientPeerOptions, EngineError, Handle, Layer, LayerOptions, OfferOptions, ReceiverEncryption,
+    SenderOptions, SenderSource, SubscriptionSettings, TrackOptions, World,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::encryption::Keyring;
 use crate::events::to_python;
 use crate::media::{AudioSource, VideoSource};
 
@@ -230,6 +231,36 @@ impl Engine {
 
     fn set_sender_layers(&self, sender: Handle, enabled: Vec<bool>) -> PyResult<()> {
         self.run(sender, move |world| world.set_sender_layers(sender, &enabled))
+    }
+
+    fn encrypt_sender(
+        &self,
+        sender: Handle,
+        keys: Option<PyRef<'_, Keyring>>,
+        identity: String,
+        index: u8,
+    ) -> PyResult<()> {
+        let keys = keys.map(|keys| keys.0.clone());
+        self.run(sender, move |world| world.encrypt_sender(sender, keys, identity, index))
+    }
+
+    #[pyo3(signature = (peer, mid, keys, identity, *, trailer, enabled))]
+    fn decrypt_receiver(
+        &self,
+        peer: Handle,
+        mid: String,
+        keys: Option<PyRef<'_, Keyring>>,
+        identity: String,
+        trailer: Vec<u8>,
+        enabled: bool,
+    ) -> PyResult<()> {
+        let keys = keys.map(|keys| keys.0.clone());
+        let encryption = ReceiverEncryption { keys, identity, trailer, enabled };
+        self.run(peer, move |world| world.decrypt_receiver(peer, &mid, Some(encryption)))
+    }
+
+    fn leave_receiver_clear(&self, peer: Handle, mid: String) -> PyResult<()> {
+        self.run(peer, move |world| world.decrypt_receiver(peer, &mid, None))
     }
 
     fn sender_statistics<'py>(&self, py: Python<'py>, sender: Handle) -> PyResult<Bound<'py, PyDict>> {

@@ -57,6 +57,7 @@ pub(crate) fn to_python(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTu
             ("quality", room, peers.into_iter().map(row).collect::<Vec<_>>()).into_pyobject(py)
         }
         Event::TrackMedia { track, mime } => ("track_media", track, mime).into_pyobject(py),
+        Event::Encryption { peer, sender, mid, state } => ("encryption", peer, sender, mid, state).into_pyobject(py),
         Event::Captured { source, request } => ("captured", source, request).into_pyobject(py),
         Event::Drained { source, request } => ("drained", source, request).into_pyobject(py),
         Event::Readable { sink } => ("readable", sink).into_pyobject(py),

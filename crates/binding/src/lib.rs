@@ -2,6 +2,7 @@
 use pyo3::prelude::*;
 
 mod audio_frame;
+mod encryption;
 mod engine;
 mod events;
 mod media;
@@ -13,6 +14,8 @@ mod _native {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     #[pymodule_export]
     use crate::audio_frame::{AudioConverter, AudioProcessor, Resampler, mix_samples, sample_levels, scale_samples};
+    #[pymodule_export]
+    use crate::encryption::Keyring;
     #[pymodule_export]
     use crate::engine::{Engine, EngineClosedError};
     #[pymodule_export]

@@ -65,6 +65,7 @@ pub enum Event {
     Speakers { room: Handle, speakers: Vec<(Handle, f32, bool)> },
     Quality { room: Handle, peers: Vec<PeerQuality> },
     TrackMedia { track: Handle, mime: String },
+    Encryption { peer: Handle, sender: Handle, mid: String, state: u8 },
     Captured { source: Handle, request: u64 },
     Drained { source: Handle, request: u64 },
     Readable { sink: Handle },

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use greenroom_codec::VideoCodec;
 use greenroom_codec::playout::AudioPlayout;
 use greenroom_codec::video::VideoDecoder;
+use greenroom_media::encryption::{Decryptor, FrameKind, Opened};
 use greenroom_media::jitter;
 use greenroom_media::rtp::red::Red;
 use greenroom_media::video::{Picture, Plane, VideoFormat};
@@ -17,6 +18,7 @@ use greenroom_peer::{Codec, IncomingPacket, Mid};
 
 use crate::Commander;
 use crate::audio_sink::AudioSink;
+use crate::encryption::frame_kind;
 use crate::events::{Handle, lock};
 use crate::pool::Lane;
 use crate::video_sink::VideoSink;
@@ -28,18 +30,21 @@ const RATE: u32 = 48_000;
 const CHANNELS: u8 = 2;
 /// Frames that may wait for a decoder; with more, decoding starts over at a key frame.
 const DECODER_BACKLOG: usize = 30;
+/// An Opus packet of 20 ms in which nothing is heard.
+const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 
-type Key = (Handle, Mid);
+pub(crate) type Key = (Handle, Mid);
 
 /// Everything received by client peers.
 #[derive(Default)]
 pub(crate) struct Receivers {
-    receivers: HashMap<Key, Receiver>,
+    pub(crate) receivers: HashMap<Key, Receiver>,
+    pub(crate) key_search: Option<Lane>,
     pcm: Vec<i16>,
 }
 
 #[derive(Default)]
-struct Receiver {
+pub(crate) struct Receiver {
     ssrc: u32,
     /// Of this stream: the first and one past the highest sequence number, and how many packets came.
     expected: Range<u64>,
@@ -47,6 +52,8 @@ struct Receiver {
     /// Lost from earlier streams on this section.
     lost_before: u64,
     statistics: ReceiverStatistics,
+    /// Of an encrypted track.
+    pub(crate) decryptor: Option<Decryptor>,
     audio: Option<AudioPlayout>,
     video: Option<VideoReceiver>,
     audio_sinks: Vec<Arc<AudioSink>>,
@@ -162,7 +169,10 @@ impl World {
         receiver.arrived += 1;
         receiver.expected.end = receiver.expected.end.max(packet.seq + 1);
         match packet.codec {
-            Codec::Opus | Codec::Red => receiver.insert_audio(packet),
+            Codec::Opus | Codec::Red => {
+                receiver.insert_audio(packet);
+                self.report_receiver(key);
+            }
             Codec::Vp8 => self.insert_video(key, VideoCodec::Vp8, packet),
             Codec::H264 => self.insert_video(key, VideoCodec::H264, packet),
             // Never negotiated by a client of ours.
@@ -201,11 +211,18 @@ impl World {
                 Some(jitter::video::Output::NeedKeyframe) => self.need_keyframe(key),
                 Some(jitter::video::Output::Frame(frame)) => {
                     receiver.statistics.frames += 1;
+                    let Some(frame) = decrypted(receiver.decryptor.as_mut(), video.codec, frame) else {
+                        // What follows builds on this frame.
+                        video.decoder.stale = true;
+                        self.report_receiver(key);
+                        continue;
+                    };
                     if receiver.video_sinks.is_empty() {
                         video.decoder.stale = true;
                     } else if !video.decoder.submit(frame, self.now.saturating_duration_since(self.media.opened)) {
                         self.need_keyframe(key);
                     }
+                    self.report_receiver(key);
                 }
             }
         }
@@ -270,6 +287,10 @@ impl Receiver {
     fn insert_audio(&mut self, packet: IncomingPacket) {
         if self.audio_sinks.is_empty() {
             self.audio = None;
+            // Whether it could be decrypted is of interest also while nobody listens.
+            if packet.codec == Codec::Opus {
+                opened_audio(self.decryptor.as_mut(), &packet.payload);
+            }
             return;
         }
         if self.audio.is_none() {
@@ -277,8 +298,10 @@ impl Receiver {
         }
         let Some(audio) = &mut self.audio else { return };
         if packet.codec == Codec::Opus {
-            let payload = Bytes::copy_from_slice(&packet.payload);
-            return audio.insert(packet.seq, packet.timestamp, payload, packet.received);
+            if let Some(payload) = opened_audio(self.decryptor.as_mut(), &packet.payload) {
+                audio.insert(packet.seq, packet.timestamp, payload, packet.received);
+            }
+            return;
         }
         let Some(red) = Red::parse(&packet.payload) else {
             return;
@@ -288,12 +311,14 @@ impl Receiver {
             let back = count - index as u64;
             if block.timestamp_offset > 0 && packet.seq >= back && !block.data.is_empty() {
                 let timestamp = packet.timestamp.wrapping_sub(block.timestamp_offset);
-                let payload = Bytes::copy_from_slice(block.data);
-                audio.insert(packet.seq - back, timestamp, payload, packet.received);
+                if let Some(payload) = opened_audio(self.decryptor.as_mut(), block.data) {
+                    audio.insert(packet.seq - back, timestamp, payload, packet.received);
+                }
             }
         }
-        let payload = Bytes::copy_from_slice(red.primary().data);
-        audio.insert(packet.seq, packet.timestamp, payload, packet.received);
+        if let Some(payload) = opened_audio(self.decryptor.as_mut(), red.primary().data) {
+            audio.insert(packet.seq, packet.timestamp, payload, packet.received);
+        }
     }
 
     fn share_sinks(&self) {
@@ -301,6 +326,33 @@ impl Receiver {
             *lock(&video.decoder.shared.sinks) = self.video_sinks.clone();
         }
     }
+}
+
+/// What a decoder may have of an Opus packet.
+fn opened_audio(decryptor: Option<&mut Decryptor>, payload: &[u8]) -> Option<Bytes> {
+    let Some(decryptor) = decryptor else {
+        return Some(Bytes::copy_from_slice(payload));
+    };
+    match decryptor.open(FrameKind::Opus, payload) {
+        Opened::Frame(frame) => Some(frame.into()),
+        Opened::Injected => Some(Bytes::from_static(&SILENCE)),
+        Opened::Dropped => None,
+    }
+}
+
+/// The frame as a decoder may have it.
+fn decrypted(
+    decryptor: Option<&mut Decryptor>,
+    codec: VideoCodec,
+    mut frame: jitter::video::Frame,
+) -> Option<jitter::video::Frame> {
+    if let Some(decryptor) = decryptor {
+        match decryptor.open(frame_kind(codec), &frame.data) {
+            Opened::Frame(data) => frame.data = data.into(),
+            Opened::Injected | Opened::Dropped => return None,
+        }
+    }
+    Some(frame)
 }
 
 /// A decoder on the codec threads.

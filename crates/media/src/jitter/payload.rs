@@ -219,8 +219,11 @@ pub fn h264_units(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
                 None => (current, None),
             };
             rest = next;
-            // Zeros before a start code belong to it.
-            let end = unit.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            // Zeros before a start code belong to it; at the end of a frame they are the unit's: it may be encrypted.
+            let end = match rest {
+                Some(_) => unit.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1),
+                None => unit.len(),
+            };
             if let Some(unit) = unit.get(..end).filter(|unit| !unit.is_empty()) {
                 return Some(unit);
             }
