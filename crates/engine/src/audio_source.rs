@@ -10,8 +10,10 @@ use crate::events::{Event, EventQueue, Handle, lock};
 
 /// Ticks to hold a remainder under 10 ms back for more samples before it is played padded with silence.
 const TAIL_PATIENCE: u32 = 2;
-/// Once starved in mid-stream, how many ticks of audio to gather before playing on.
-const REFILL_TICKS: u64 = 2;
+/// Ticks of audio to gather before playing on when the queue has just run dry in mid-stream: the captures come unevenly.
+const REFILL_TICKS: usize = 2;
+/// Ticks without audio after which what comes is a new beginning, that is played at once.
+const PAUSE_TICKS: u32 = 10;
 
 /// Shared by the Python object and the engine thread.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ struct Queue {
     capacity: usize,
     tick: u64,
     starved_ticks: u32,
+    /// Ticks since the queue ran dry in mid-stream, up to [`PAUSE_TICKS`].
+    dry_ticks: u32,
     playing: bool,
     /// The last samples were taken by the previous tick and are being played during this one.
     in_flight: bool,
@@ -50,7 +54,7 @@ impl AudioSource {
     /// `queue_size` in seconds.
     pub fn new(handle: Handle, sample_rate: u32, num_channels: u16, queue_size: f64, events: Arc<EventQueue>) -> Self {
         let capacity = (queue_size * f64::from(sample_rate)).round() as usize * usize::from(num_channels);
-        let queue = Mutex::new(Queue { capacity, ..Queue::default() });
+        let queue = Mutex::new(Queue { capacity, dry_ticks: PAUSE_TICKS, ..Queue::default() });
         Self { handle, sample_rate, num_channels, events, queue }
     }
 
@@ -101,6 +105,7 @@ impl AudioSource {
         let mut queue = lock(&self.queue);
         queue.samples.clear();
         queue.playing = false;
+        queue.dry_ticks = PAUSE_TICKS;
         queue.in_flight = false;
         for capture in std::mem::take(&mut queue.waiting) {
             self.events.push(Event::Captured { source: self.handle, request: capture.request });
@@ -155,12 +160,13 @@ impl AudioSource {
         out.clear();
 
         let available = queue.samples.len();
+        let gathered = if queue.dry_ticks < PAUSE_TICKS { wanted * REFILL_TICKS } else { wanted };
         let ending = !queue.drains.is_empty() && queue.waiting.is_empty();
         let enough = match (available, queue.playing) {
             (0, _) => false,
             _ if ending || queue.starved_ticks >= TAIL_PATIENCE => true,
             (_, true) => available >= wanted,
-            (_, false) => available >= wanted * REFILL_TICKS as usize || available >= queue.capacity,
+            (_, false) => available >= gathered || available >= queue.capacity,
         };
         if enough {
             let take = wanted.min(available);
@@ -169,6 +175,7 @@ impl AudioSource {
         } else {
             queue.starved_ticks = if available == 0 { 0 } else { queue.starved_ticks + 1 };
         }
+        queue.dry_ticks = if enough { 0 } else { (queue.dry_ticks + 1).min(PAUSE_TICKS) };
         queue.playing = enough;
         out.resize(wanted, 0);
         queue.refill(self);
@@ -318,6 +325,21 @@ mod tests {
         source.notify_drained(2);
         source.clear();
         assert_eq!(events.drain(10), [Event::Drained { source: 7, request: 2 }]);
+    }
+
+    #[test]
+    fn a_beginning_is_played_at_once_and_captures_that_came_too_late_are_gathered_first() {
+        let (source, _events) = source(50);
+        source.capture(1, &frame(10, 1));
+        assert_eq!(tick(&source)[0], 1);
+        assert_eq!(tick(&source)[0], 0);
+        source.capture(2, &frame(10, 2));
+        assert_eq!(tick(&source)[0], 0);
+        source.capture(3, &frame(10, 3));
+        assert_eq!([tick(&source)[0], tick(&source)[0]], [2, 3]);
+        (0..PAUSE_TICKS).for_each(|_| drop(tick(&source)));
+        source.capture(4, &frame(10, 4));
+        assert_eq!(tick(&source)[0], 4);
     }
 
     #[test]

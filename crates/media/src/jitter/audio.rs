@@ -30,7 +30,7 @@ const RECENT: usize = 32;
 /// The decoder's smallest unit.
 const FEC_UNIT: i64 = 120;
 /// How much the delay may exceed its target before audio is shortened, and fall below before it is lengthened.
-const EXCESS_US: i64 = 11_000;
+const EXCESS_US: i64 = 8_000;
 const SHORTAGE_US: i64 = -6_000;
 /// Excess that is cut out at once rather than shortened away.
 const JUMP_US: i64 = 400_000;

@@ -7,14 +7,14 @@ const WINDOW: Duration = Duration::from_secs(8);
 const MAX_ARRIVALS: usize = 512;
 const REFRESH: u32 = 8;
 /// Share of packets that the delay is to cover, in 1/1000. The rest is cheaper to stretch over than to wait for.
-const COVERED: usize = 980;
+const COVERED: usize = 970;
 /// What is added to the measured jitter, since a packet must have arrived before it is needed.
 const MARGIN_US: i64 = 3_000;
 /// Most extra delay that a single late packet teaches, how long it is kept, and how fast it then goes away: one
 /// microsecond in so many.
-const MAX_LESSON_US: i64 = 80_000;
-const KEEP_LESSON: Duration = Duration::from_secs(5);
-const RELAX: i64 = 64;
+const MAX_LESSON_US: i64 = 40_000;
+const KEEP_LESSON: Duration = Duration::from_secs(2);
+const RELAX: i64 = 32;
 
 /// Measures how irregularly packets arrive, and says how long the earliest one should be held.
 ///
