@@ -182,8 +182,8 @@ class JobContext:
         auto_subscribe: AutoSubscribe = AutoSubscribe.SUBSCRIBE_ALL,
         rtc_config: rtc.RtcConfiguration | None = None,
         single_peer_connection: bool | None = None,
-        e2ee: object | None = None,
-        encryption: object | None = None,
+        e2ee: rtc.E2EEOptions | None = None,
+        encryption: rtc.E2EEOptions | None = None,
     ) -> None:
         """Join the room. When it was joined already, nothing happens.
 

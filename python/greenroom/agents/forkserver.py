@@ -1,7 +1,7 @@
 """The process that job processes are forked from: it has loaded the program, so a fork has too.
 
 Started by `processes.ProcessExecutor` as `python -m greenroom.agents.forkserver FD`. It has one thread and no event
-loop, so forking is safe. It takes requests on the socket FD and tells of exits there; when the worker is gone it ends.
+loop, so forking is safe. It takes requests on the socket FD; when the worker is gone it ends, after its last job.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import signal
 import socket
 import struct
 import sys
+import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,8 @@ log = logging.getLogger("greenroom.agents")
 #: Before each pickled message from the worker.
 LENGTH = struct.Struct("!I")
 _ACKNOWLEDGE_TIMEOUT = 1.0
+#: Seconds that jobs have to end once their worker is gone.
+_LAST_GRACE = 30.0
 
 
 def frame(message: object) -> bytes:
@@ -77,6 +81,7 @@ def _serve(control: socket.socket) -> None:
         end.setblocking(False)
     signal.set_wakeup_fd(wake_write.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    children: set[int] = set()
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
         selector.register(wake_read, selectors.EVENT_READ)
@@ -84,28 +89,41 @@ def _serve(control: socket.socket) -> None:
             ready = [key.fileobj for key, _ in selector.select()]
             if wake_read in ready:
                 wake_read.recv(4096)
-                _reap(control)
+                children -= set(_reap())
             if control in ready:
                 request, descriptors, _, _ = socket.recv_fds(control, LENGTH.size, 1)
                 if not request:
+                    _wait_for(children)
                     return
                 pid = os.fork()
                 if pid == 0:
                     selector.close()
                     _become_job(control, (wake_read, wake_write), descriptors[0])
                 os.close(descriptors[0])
+                children.add(pid)
                 _tell(control, forked=LENGTH.unpack(request)[0], pid=pid)
 
 
-def _reap(control: socket.socket) -> None:
+def _reap() -> Iterator[int]:
+    """The processes that have ended since."""
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, _ = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return
         if pid == 0:
             return
-        _tell(control, exited=pid, code=os.waitstatus_to_exitcode(status))
+        yield pid
+
+
+def _wait_for(children: set[int]) -> None:
+    """The worker is gone: the jobs know and end; those that do not within their time are killed."""
+    deadline = time.monotonic() + _LAST_GRACE
+    while children and time.monotonic() < deadline:
+        children -= set(_reap())
+        time.sleep(0.02)
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
 
 
 def _tell(control: socket.socket, **message: Any) -> None:

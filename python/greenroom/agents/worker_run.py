@@ -204,6 +204,8 @@ class WorkerRun:
         except SocketRefusedError as refused:
             log.warning("%s", refused)
             self._apply(self.machine.refused(str(refused), final=refused.status in (401, 404)))
+        except Exception as error:  # noqa: BLE001 - `run` raises it: a worker that never connects must not wait in silence
+            self._finish(error)
         else:
             self._apply(self.machine.opened(self._loop.time()))
 
