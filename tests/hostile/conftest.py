@@ -69,7 +69,7 @@ class House:
         gc.collect()
         memory = psutil.Process().memory_info().rss
         self.lines.clear()
-        async with self.bob.keeps_hearing(TONE, of="ada", gap=0.5):
+        async with self.bob.keeps_hearing(TONE, of="ada", gap=1.0):
             yield
         gc.collect()
         assert psutil.Process().memory_info().rss - memory < GROWTH

@@ -71,6 +71,12 @@ impl Engine {
         Ok(dict)
     }
 
+    /// Provoke a fault in a room, a peer or (0) the engine, for tests of what it takes down. Not in release builds.
+    #[cfg(debug_assertions)]
+    fn _fault(&self, scope: Handle) -> PyResult<()> {
+        self.run(scope, |_| panic!("provoked"))
+    }
+
     // -- server side
 
     fn listen(

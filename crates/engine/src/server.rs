@@ -142,10 +142,14 @@ impl World {
 
     /// Close a room and everything in it. Unknown handles are ignored.
     pub fn close_room(&mut self, room: Handle) {
-        let Some(entry) = self.rooms.rooms.get_mut(&room) else {
+        let Some(entry) = self.rooms.rooms.get(&room) else {
             return;
         };
-        for handle in std::mem::take(&mut entry.peers) {
+        let peers: Vec<Handle> = entry.peers.iter().copied().collect();
+        for handle in peers {
+            if let Some(entry) = self.rooms.rooms.get_mut(&room) {
+                entry.peers.remove(&handle);
+            }
             self.close_peer(handle);
         }
         self.rooms.rooms.remove(&room);

@@ -22,6 +22,8 @@ use crate::sender::Media;
 use crate::server::{Rooms, ServerPeer};
 use crate::{Commander, Counters};
 
+/// How often what a fault has left is taken down again.
+const TEAR_DOWN_ATTEMPTS: usize = 1000;
 /// How long a connection may be without answers from the other side before it has failed.
 const ICE_PATIENCE: Duration = Duration::from_secs(15);
 /// How long a connection may take from its first description to being up.
@@ -145,10 +147,15 @@ impl World {
     pub(crate) fn fail(&mut self, scope: Handle, message: String) {
         tracing::error!(scope, message, "a fault ended a room or peer");
         self.emit(Event::EngineFailed { room: scope, message });
-        if self.rooms.contains(scope) {
-            self.close_room(scope);
-        } else {
-            self.close_peer(scope);
+        // What the fault has left may well fault again while it is taken down. Every attempt leaves less of it.
+        for _ in 0..TEAR_DOWN_ATTEMPTS {
+            let close = |world: &mut World| match world.rooms.contains(scope) {
+                true => world.close_room(scope),
+                false => world.close_peer(scope),
+            };
+            if catch_unwind(AssertUnwindSafe(|| close(self))).is_ok() {
+                return;
+            }
         }
     }
 
@@ -515,6 +522,11 @@ impl World {
 
     /// Send one message on the channel `label`. With `request` other than 0, [`Event::DataSent`] follows.
     pub fn send_data(&mut self, handle: Handle, label: &str, payload: Bytes, request: u64) {
+        let scope = self.peers.get(&handle).map_or(handle, |entry| entry.scope(handle));
+        self.guarded(scope, |world| world.queue_data(handle, label, payload, request));
+    }
+
+    fn queue_data(&mut self, handle: Handle, label: &str, payload: Bytes, request: u64) {
         let Some(entry) = self.peers.get_mut(&handle) else {
             return self.data_sent(handle, request, "the connection has ended");
         };

@@ -144,6 +144,7 @@ class Way(asyncio.DatagramProtocol):
         self.transport: asyncio.DatagramTransport
 
     def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        """The way is open."""
         self.transport = transport
 
     def send(self, datagram: bytes) -> None:
@@ -152,4 +153,5 @@ class Way(asyncio.DatagramProtocol):
             self.transport.sendto(datagram)
 
     def datagram_received(self, data: bytes, source: tuple[str, int]) -> None:
+        """The server sent something to this client."""
         self._link.carry(self._back, data)

@@ -269,7 +269,7 @@ def _of(owner: str | None) -> str:
 
 
 def _longest_gap(ear: Ear, start: int, tone: Tone) -> float:
-    """The longest time without the tone, in seconds, since frame `start`; a window that has half of it counts as with."""
+    """The longest time without the tone since frame `start`, in seconds."""
     longest = missing = 0
     for place in range(start, ear.heard - _HOP + 1, _HOP):
         missing = 0 if ear.sounds_like(tone, place, _HOP) else missing + _HOP

@@ -55,10 +55,18 @@ class Stage:
             ConnectError: joining did not work.
         """
         person = Person(identity, rtc.Room())
-        self.people.append(person)
         token = self.server.token(identity, room, grants=grants, attributes=attributes)
-        await person.room.connect(self.url, token, options)
+        await self.bring(person, token, options)
         return person
+
+    async def bring(self, person: Person, token: str, options: rtc.RoomOptions | None = None) -> None:
+        """Have a person join with this token, and leave when the stage is closed.
+
+        Raises:
+            ConnectError: joining did not work.
+        """
+        self.people.append(person)
+        await person.room.connect(self.url, token, options)
 
     async def close(self) -> None:
         """Have everybody leave. Idempotent."""
