@@ -48,6 +48,7 @@ def test_speech_is_heard_when_late_and_echoed_and_nothing_else_is():
     assert likeness.correlation > 0.9
     assert likeness.lag == pytest.approx(0.2, abs=0.001)
     assert speech.compare(echoed, rate, noise(3, len(heard)), rate).correlation < 0.2
+    assert speech.compare(echoed, rate, echoed[::-1], rate).correlation < 0.3
     assert speech.compare(echoed, rate, np.zeros(rate, np.int16), rate).correlation == 0
     assert speech.compare(echoed, rate, np.empty(0, np.int16), rate).correlation == 0
 

@@ -16,8 +16,8 @@ from greenroom.cli.demo.speech import compare
 
 __all__ = ["Line", "audio_line", "table", "video_line"]
 
-#: What a codec may take away: speech through Opus keeps far more, anything else is far below.
-LEAST_CORRELATION = 0.6
+#: What a codec and a jitter buffer on a busy machine may take away: other words reach 0.25.
+LEAST_CORRELATION = 0.45
 LEAST_READABLE = 0.9
 MOST_COLOUR_ERROR = 14.0
 
