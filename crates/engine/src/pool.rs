@@ -88,11 +88,19 @@ fn start_threads() -> Sender<Arc<Shared>> {
     for index in 0..threads {
         let receiver: Receiver<Arc<Shared>> = receiver.clone();
         // Without this thread the others do the work; without any, video stands still and audio goes on.
-        let _ = std::thread::Builder::new()
-            .name(format!("greenroom-codec-{index}"))
-            .spawn(move || receiver.iter().for_each(|lane| run_one(&lane)));
+        let _ = std::thread::Builder::new().name(format!("greenroom-codec-{index}")).spawn(move || {
+            be_ordinary();
+            receiver.iter().for_each(|lane| run_one(&lane));
+        });
     }
     sender
+}
+
+/// Threads inherit the niceness of the one that starts them, which may be an engine's: take the main thread's instead.
+fn be_ordinary() {
+    if let Ok(niceness) = rustix::process::getpriority_process(Some(rustix::process::getpid())) {
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), niceness);
+    }
 }
 
 fn run_one(lane: &Arc<Shared>) {

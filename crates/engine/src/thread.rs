@@ -16,6 +16,8 @@ use crate::world::World;
 use crate::{Command, Commander, Counters};
 
 const WAKER: Token = Token(0);
+/// The niceness of the thread, where the system allows it: media has to be on time also when programs keep every core busy.
+const NICENESS: i32 = -10;
 /// Commands run before sockets get their turn again.
 const COMMANDS_PER_TURN: usize = 256;
 
@@ -44,6 +46,8 @@ pub(crate) fn start(
 }
 
 fn run(mut poll: Poll, world: &mut World, commands: &Receiver<Command>, woken: &AtomicBool) -> io::Result<()> {
+    // Only root may by default; without, the thread competes like any other.
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
     let mut ready = Events::with_capacity(1024);
     while !world.is_stopped() {
         let timeout = if commands.is_empty() && !world.has_unread_sockets() {
