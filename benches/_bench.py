@@ -6,9 +6,7 @@ server, and the table says so. The release build of the native module is used if
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hmac
 import json
 import os
 import socket
@@ -22,9 +20,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from _probe import KEY, SECRET
+
 ROOT = Path(__file__).resolve().parent.parent
-KEY, SECRET = "devkey", "secret-of-the-measurements-32-bytes"
-TICKS = os.sysconf("SC_CLK_TCK")
 SERVE = """
 import asyncio, sys
 from greenroom.server import Server
@@ -72,15 +70,6 @@ def sides() -> list[Side]:
     return [Side("greenroom", "greenroom"), Side("livekit", "livekit" if official_server() else "greenroom")]
 
 
-def token(identity: str, room: str, **grants: bool) -> str:
-    """A token made with the standard library alone: the processes that are measured import nothing for it."""
-    video = {"roomJoin": True, "room": room, **grants}
-    claims = {"iss": KEY, "sub": identity, "exp": int(time.time()) + 3600, "video": video}
-    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in ({"alg": "HS256"}, claims)]
-    signature = hmac.digest(SECRET.encode(), b".".join(parts), "sha256")
-    return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
-
-
 # -- processes ----------------------------------------------------------------------------------------------------
 
 
@@ -107,9 +96,9 @@ def release() -> Path | None:
     return library if library.exists() and os.environ.get("GREENROOM_BENCH") != "development" else None
 
 
-def child(program: Path, *arguments: object, timeout: float = 180) -> dict[str, float]:
-    """Run a program of ours to its end and return the JSON object in the last line that it prints."""
-    command = [sys.executable, str(program), *map(str, arguments)]
+def child(program: str, *arguments: object, timeout: float = 180) -> dict[str, float]:
+    """Run a program of this folder to its end and return the JSON object in the last line that it prints."""
+    command = [sys.executable, str(ROOT / "benches" / program), *map(str, arguments)]
     done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, timeout=timeout, check=True, text=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
@@ -169,12 +158,6 @@ def wait_for(url: str) -> None:
 # -- /proc --------------------------------------------------------------------------------------------------------
 
 
-def cpu_seconds(pid: int | str = "self") -> tuple[float, float]:
-    """Processor time of a process so far: user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) / TICKS, int(fields[12]) / TICKS
-
-
 def thread_cpu(pid: int | str = "self") -> dict[str, float]:
     """Seconds of processor time so far by thread name (threads of one name together)."""
     shares: dict[str, float] = {}
@@ -186,25 +169,7 @@ def thread_cpu(pid: int | str = "self") -> dict[str, float]:
     return shares
 
 
-def status(field: str, pid: int | str = "self") -> int:
-    """A number of /proc/PID/status: VmRSS (kB), Threads, voluntary_ctxt_switches."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1])
-    raise KeyError(field)
-
-
-def rss(pid: int | str = "self") -> float:
-    """Resident memory in MB (10^6 bytes)."""
-    return status("VmRSS", pid) * 1024 / 1e6
-
-
 # -- figures ------------------------------------------------------------------------------------------------------
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
 def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -1,10 +1,10 @@
-"""What forwarding costs a server: packets per second of processor time and memory per participant, beside livekit-server.
+"""What forwarding costs a server, beside livekit-server: packets per second of processor time, memory per participant.
 
     python benches/forward.py [--subscribers 60 300] [--seconds 8] [--rounds 1] [--breakdown] [--json FILE]
 
 One publisher sends Opus tracks to many subscribers, who discard what they get; all of them are clients of ours in other
-processes, for both servers, and one room holds them. `packets` are the datagrams that the server received and sent, as its clients count
-them, including feedback. --breakdown samples our server with `perf` where that works.
+processes, for both servers, and one room holds them. `packets` are the datagrams that the server received and sent, as
+its clients count them, including feedback. --breakdown samples our server with `perf` where that works.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import _bench as bench
+import _probe as probe
 
 ROOM = "forward"
 RATE = 48_000
@@ -69,7 +70,7 @@ def main() -> None:
 def measure(kind: str, subscribers: int, tracks: int, options: argparse.Namespace) -> dict[str, float]:
     with bench.server(kind) as server, contextlib.ExitStack() as loads:
         time.sleep(1)
-        before = bench.rss(server.pid)
+        before = probe.rss(server.pid)
         workers = [loads.enter_context(loader("publish", server.url, 0, tracks))]
         began = time.monotonic()
         for first in range(0, subscribers, MOST_SUBSCRIBERS_PER_PROCESS):
@@ -79,13 +80,13 @@ def measure(kind: str, subscribers: int, tracks: int, options: argparse.Namespac
         time.sleep(3)
         sampled = sample_with_perf(server.pid, options.seconds) if options.breakdown and kind == "greenroom" else None
         counts = [ask(worker) for worker in workers]
-        user, system = bench.cpu_seconds(server.pid)
+        user, system = probe.cpu_seconds(server.pid)
         threads = bench.thread_cpu(server.pid)
         at = time.monotonic()
         time.sleep(options.seconds)
         elapsed = time.monotonic() - at
         counts = [after - earlier for earlier, after in zip(counts, map(ask, workers), strict=True)]
-        after = bench.cpu_seconds(server.pid)
+        after = probe.cpu_seconds(server.pid)
         user, system = after[0] - user, after[1] - system
         media = sum(
             spent - threads.get(name, 0)
@@ -94,7 +95,7 @@ def measure(kind: str, subscribers: int, tracks: int, options: argparse.Namespac
         )
         if sampled is not None:
             print(sampled.communicate()[0])
-        memory = bench.rss(server.pid) - before
+        memory = probe.rss(server.pid) - before
     packets = sum(counts)
     figures = {
         "packets per second (1000)": packets / elapsed / 1e3,
@@ -171,7 +172,7 @@ async def load(role: str, url: str, first: int, count: int) -> None:
 
 async def publish(rtc: Any, url: str, tracks: int) -> Any:
     room = rtc.Room()
-    await room.connect(url, bench.token("publisher", ROOM))
+    await room.connect(url, probe.token("publisher", ROOM))
     wave = array.array("h", (int(9_000 * math.sin(2 * math.pi * 440 * index / RATE)) for index in range(RATE)))
     frame = rtc.AudioFrame(wave.tobytes(), RATE, 1, RATE)
 
@@ -196,7 +197,7 @@ async def subscribe(rtc: Any, url: str, first: int, count: int) -> list[Any]:
         subscribed = asyncio.Event()
         room.on("track_subscribed", lambda *_: subscribed.set())
         async with gate:
-            await room.connect(url, bench.token(f"subscriber {index}", ROOM))
+            await room.connect(url, probe.token(f"subscriber {index}", ROOM))
             await asyncio.wait_for(subscribed.wait(), 30)
         return room
 

@@ -13,7 +13,6 @@ import asyncio
 import importlib
 import itertools
 import json
-import os
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import _bench as bench
+import _probe as probe
 
 SOURCES = 50
 TARGETS = {
@@ -40,13 +40,11 @@ def main() -> None:
     parser.add_argument("--run", metavar="SDK", help="one round, in this process")
     options = parser.parse_args()
     if options.run:
-        sys.stdout.write(json.dumps(measure(options.run)) + "\n")
-        sys.stdout.flush()
-        os._exit(0)
+        probe.finish(measure(options.run))
     rounds: dict[str, list[dict[str, float]]] = {"greenroom": [], "livekit": []}
     for _ in range(options.rounds):
         for sdk, each in rounds.items():
-            each.append(bench.child(Path(__file__), "--run", sdk))
+            each.append(bench.child(Path(__file__).name, "--run", sdk))
     columns = {sdk: bench.medians(each) for sdk, each in rounds.items()}
     for sdk, each in rounds.items():
         # Other load on the machine only ever adds to it.
@@ -84,15 +82,15 @@ def fresh(statement: str) -> tuple[float, float]:
 async def idle_sources(rtc: Any) -> dict[str, float]:
     first = rtc.AudioSource(48_000, 1)
     await asyncio.sleep(0.1)
-    threads, memory = bench.status("Threads"), bench.rss()
+    threads, memory = probe.status("Threads"), probe.rss()
     sources = [rtc.AudioSource(48_000, 1) for _ in range(SOURCES)]
     await asyncio.sleep(0.3)
-    cpu = sum(bench.cpu_seconds())
+    cpu = sum(probe.cpu_seconds())
     await asyncio.sleep(1)
     figures = {
-        f"threads for {SOURCES} idle sources": bench.status("Threads") - threads,
-        "memory per idle source (kB)": (bench.rss() - memory) * 1e3 / SOURCES,
-        "processor for them (cores)": sum(bench.cpu_seconds()) - cpu,
+        f"threads for {SOURCES} idle sources": probe.status("Threads") - threads,
+        "memory per idle source (kB)": (probe.rss() - memory) * 1e3 / SOURCES,
+        "processor for them (cores)": sum(probe.cpu_seconds()) - cpu,
     }
     for source in [first, *sources]:
         await source.aclose()
@@ -124,7 +122,7 @@ async def capture(source: Any, frame: Any) -> int:
         try:
             await source.capture_frame(frame)
             return errors
-        except Exception:
+        except Exception:  # noqa: BLE001 - the official client raises no other
             await asyncio.sleep(0.01)
     raise AssertionError
 
