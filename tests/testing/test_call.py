@@ -10,6 +10,7 @@ from greenroom import agents, rtc, testing
 from greenroom.errors import ConfigError
 
 pytestmark = pytest.mark.loopback
+pytest_plugins = ["pytester"]
 
 
 async def echo(job: agents.JobContext) -> None:
