@@ -71,8 +71,9 @@ wheel: apt .venv/.installed playground ## a self-contained release wheel in dist
 test-wheel: wheel
 	$(PYTEST) tests/repo/wheel --wheel "$$(ls -t dist/*.whl | head -1)"
 
-bench: setup build ## the measurements of benches/, printed
-	$(PY) -m greenroom bench
+bench: setup build ## the measurements of benches/, printed; LIVEKIT_SERVER=binary adds livekit-server
+	cargo build --release -p greenroom-binding
+	$(PY) -m greenroom bench $(BENCH)
 
 conversions: build ## check all 121 picture conversions against exact arithmetic
 	$(PY) -m greenroom.media
