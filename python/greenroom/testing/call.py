@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from greenroom import rtc
 from greenroom.errors import ConfigError
+from greenroom.runtime.tasks import TaskSet
 from greenroom.server import ServerOptions
 from greenroom.testing.link import Link
 from greenroom.testing.person import Person
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from greenroom.agents import AgentServer, JobContext, WorkerOptions
 
 __all__ = ["Agent", "Call", "room"]
+
+log = logging.getLogger("greenroom.testing")
 
 #: What runs in the call: an entrypoint, or a whole worker.
 Agent: TypeAlias = "Callable[[JobContext], Awaitable[None] | None] | AgentServer | WorkerOptions"
@@ -91,6 +95,7 @@ class _Worker:
         self._stage = stage
         self._failures: list[str] = []
         self._ended = asyncio.Event()
+        self._tasks = TaskSet(log)
         self._worker.on("job_ended", self._on_job_ended)
 
     @contextlib.asynccontextmanager
@@ -110,31 +115,28 @@ class _Worker:
         )
         registered = asyncio.Event()
         self._worker.on("worker_registered", lambda *_: registered.set())
-        run = asyncio.create_task(self._worker.run(devmode=True), name="worker under test")
-        ready = asyncio.create_task(registered.wait())
+        run = self._tasks.spawn(self._worker.run(devmode=True), name="worker under test")
+        ready = self._tasks.spawn(registered.wait(), name="waiting for the worker")
         try:
             await asyncio.wait([run, ready], return_when=asyncio.FIRST_COMPLETED)
             if run.done():
                 run.result()
             yield self
         finally:
-            ready.cancel()
             await self.close()
-            run.cancel()
-            await asyncio.wait([run, ready])
+            await self._tasks.close()
 
     async def joined(self, call: Call, within: float) -> str:
         """The identity of the agent, once it is in the room."""
-        found = asyncio.create_task(_agent_in(call.room))
-        ended = asyncio.create_task(self._ended.wait())
+        waiting = TaskSet(log)
+        found = waiting.spawn(_agent_in(call.room), name="waiting for the agent")
+        ended = waiting.spawn(self._ended.wait(), name="waiting for the job's end")
         try:
             await asyncio.wait([found, ended], timeout=within, return_when=asyncio.FIRST_COMPLETED)
             if found.done():
-                return found.result()
+                return str(found.result())
         finally:
-            found.cancel()
-            ended.cancel()
-            await asyncio.wait([found, ended])
+            await waiting.close()
         self.raise_failures()
         why = "its job ended without joining" if self._ended.is_set() else "did its request function reject the job?"
         raise AssertionError(f"the agent did not join within {within:g} s: {why}")

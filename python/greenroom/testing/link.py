@@ -6,13 +6,17 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import logging
 import random
 from collections.abc import AsyncIterator, Callable
 
 from greenroom.errors import ConfigError
+from greenroom.runtime.tasks import TaskSet
 from greenroom.server import Server, ServerOptions
 
 __all__ = ["Link", "Way"]
+
+log = logging.getLogger("greenroom.testing")
 
 #: The loopback address that clients are told. The relay has the server's port number there.
 _RELAY = "127.0.0.2"
@@ -101,6 +105,7 @@ class _Relay(asyncio.DatagramProtocol):
         self._server = server
         self._transport: asyncio.DatagramTransport
         self._ways: dict[tuple[str, int], asyncio.Task[Way]] = {}
+        self._tasks = TaskSet(log)
 
     def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
         self._transport = transport
@@ -108,14 +113,14 @@ class _Relay(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, source: tuple[str, int]) -> None:
         way = self._ways.get(source)
         if way is None:
-            way = self._ways[source] = asyncio.get_running_loop().create_task(self._open(source))
+            way = self._ways[source] = self._tasks.spawn(self._open(source), name="opening a way through a link")
         if way.done():
             self._link.carry(way.result().send, data)
         else:
-            way.add_done_callback(lambda opened: self._link.carry(opened.result().send, data))
+            way.add_done_callback(functools.partial(self._opened, data))
 
     def ways(self) -> list[Way]:
-        return [way.result() for way in self._ways.values() if way.done()]
+        return [way.result() for way in self._ways.values() if way.done() and not way.cancelled()]
 
     def close(self) -> None:
         for way in self._ways.values():
@@ -123,6 +128,10 @@ class _Relay(asyncio.DatagramProtocol):
                 way.result().transport.close()
             else:
                 way.cancel()
+
+    def _opened(self, data: bytes, way: asyncio.Task[Way]) -> None:
+        if not way.cancelled() and way.exception() is None:
+            self._link.carry(way.result().send, data)
 
     async def _open(self, source: tuple[str, int]) -> Way:
         loop = asyncio.get_running_loop()
