@@ -15,6 +15,7 @@ from greenroom._native import (
     EngineClosedError,
     FlatBuffer,
     FrameBuffer,
+    Keyring,
     Resampler,
     Section,
     VideoSink,
@@ -43,6 +44,7 @@ __all__ = [
     "DataOpen",
     "DataSent",
     "Drained",
+    "EncryptionChanged",
     "Ended",
     "Engine",
     "EngineClosedError",
@@ -50,6 +52,7 @@ __all__ = [
     "Event",
     "FlatBuffer",
     "FrameBuffer",
+    "Keyring",
     "Log",
     "Negotiated",
     "NegotiationFailed",
@@ -199,6 +202,15 @@ class TrackMedia(NamedTuple):
     mime: str
 
 
+class EncryptionChanged(NamedTuple):
+    """A sender of a connection (handle), or with sender 0 the section `mid`, has another EncryptionState."""
+
+    handle: int
+    sender: int
+    mid: str
+    state: int
+
+
 class Captured(NamedTuple):
     """A capture that waited has returned."""
 
@@ -254,6 +266,7 @@ Event: TypeAlias = (
     | Speakers
     | Quality
     | TrackMedia
+    | EncryptionChanged
     | Captured
     | Drained
     | Readable
@@ -277,6 +290,7 @@ _RECORDS: dict[object, Callable[..., Event]] = {
     "speakers": Speakers,
     "quality": Quality,
     "track_media": TrackMedia,
+    "encryption": EncryptionChanged,
     "captured": Captured,
     "drained": Drained,
     "readable": Readable,

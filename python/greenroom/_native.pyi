@@ -44,6 +44,8 @@ class Engine:
         | `speakers` | room | `list[tuple[track: int, level: float, active: bool]]`: changes only, every 0.4 s |
         | `quality` | room | `list[tuple[peer, rtt: float, sent_loss: float, received_loss: float, jitter: float]]`, every 5 s |
         | `track_media` | track | `mime: str`: the first packet of a published track has arrived |
+        | `encryption` | client peer | `sender: int, mid: str, state: int`: a sender (or, with 0, the section received on)
+          has another EncryptionState |
         | `captured` | source | `request: int` : the waiting capture has returned |
         | `drained` | source | `request: int` : everything captured so far has been played, or was cleared |
         | `readable` | sink | - : `read()` has something and the reader was waiting |
@@ -145,9 +147,50 @@ class Engine:
 
     def mute_sender(self, sender: int, muted: bool) -> None: ...
     def set_sender_layers(self, sender: int, enabled: Sequence[bool]) -> None: ...
+    def encrypt_sender(self, sender: int, keys: Keyring | None, identity: str, index: int) -> None:
+        """Encrypt what is sent with the key `index` of `identity`; without `keys` send it clear."""
+
+    def decrypt_receiver(
+        self, peer: int, mid: str, keys: Keyring | None, identity: str, *, trailer: bytes, enabled: bool
+    ) -> None:
+        """Decrypt what `identity` sends on a section. What cannot be decrypted reaches nobody.
+
+        Args:
+            keys: None = refuse every frame.
+            trailer: the end of frames that the server made in the sender's place.
+            enabled: False = only frames that are not encrypted are let through.
+        """
+
+    def leave_receiver_clear(self, peer: int, mid: str) -> None:
+        """What arrives on a section is not encrypted."""
+
     def sender_statistics(self, sender: int) -> dict[str, int | float | str]: ...
     def receiver_statistics(self, peer: int, mid: str) -> dict[str, int | float | str]: ...
     def peer_statistics(self, peer: int) -> dict[str, int | float | str]: ...
+
+@final
+class Keyring:
+    """Keys for end-to-end encryption by participant and index; identity None = everyone's."""
+
+    def __new__(
+        cls, *, salt: bytes, ratchet_window: int, failure_tolerance: int | None, ring_size: int, hkdf: bool
+    ) -> Self:
+        """failure_tolerance None = never give a key up. Raises ValueError for a size out of range."""
+
+    def set(self, identity: str | None, index: int, key: bytes) -> None:
+        """Takes some 50 ms with PBKDF2. Raises ValueError for an index that the ring does not have."""
+
+    def export(self, identity: str | None, index: int) -> bytes | None:
+        """The material of a key."""
+
+    def ratchet(self, identity: str | None, index: int) -> bytes:
+        """Replace a key by its successor and return the material. Raises ValueError when there is none."""
+
+    def seal(self, identity: str, index: int, data: bytes) -> tuple[bytes, bytes]:
+        """Nonce and ciphertext of data. Raises ValueError when there is no key."""
+
+    def open(self, identity: str, index: int, nonce: bytes, sealed: bytes) -> bytes | None:
+        """The data, None if the key does not fit."""
 
 @final
 class Section:

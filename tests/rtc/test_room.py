@@ -132,7 +132,7 @@ async def test_what_cannot_be_honoured_is_refused_and_not_left_out_silently(stud
     relay = rtc.RtcConfiguration(ice_transport_type=rtc.IceTransportType.TRANSPORT_RELAY)
     stun = rtc.RtcConfiguration(ice_servers=[rtc.IceServer(urls=["stun:example.org"])])
     for options, word in (
-        ({"e2ee": object()}, "encryption"),
+        ({"encryption": rtc.E2EEOptions(rtc.KeyProviderOptions(key_ring_size=0))}, "key_ring_size"),
         ({"rtc_config": relay}, "relay"),
         ({"rtc_config": stun}, "STUN"),
     ):

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use greenroom_codec::VideoCodec;
@@ -35,6 +35,10 @@ const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 
 pub(crate) type Key = (Handle, Mid);
 
+/// How long nothing may be shown before a key frame is asked for again; this doubles with every request.
+const KEYFRAME_PATIENCE: Duration = Duration::from_secs(1);
+const LONGEST_KEYFRAME_PATIENCE: Duration = Duration::from_secs(8);
+
 /// Everything received by client peers.
 #[derive(Default)]
 pub(crate) struct Receivers {
@@ -58,6 +62,8 @@ pub(crate) struct Receiver {
     video: Option<VideoReceiver>,
     audio_sinks: Vec<Arc<AudioSink>>,
     video_sinks: Vec<Arc<VideoSink>>,
+    /// While nothing was shown since the last sink came: when to ask for a key frame again, and how long that waited.
+    unseen: Option<(Instant, Duration)>,
 }
 
 struct VideoReceiver {
@@ -87,7 +93,9 @@ impl Receivers {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.receivers.values().filter_map(|receiver| receiver.video.as_ref()?.assembler.deadline()).min()
+        let frames = self.receivers.values().filter_map(|receiver| receiver.video.as_ref()?.assembler.deadline());
+        let unseen = self.receivers.values().filter_map(|receiver| receiver.unseen.map(|(at, _)| at));
+        frames.chain(unseen).min()
     }
 }
 
@@ -109,6 +117,7 @@ impl World {
         }
         let mid = Mid::from(mid);
         let receiver = self.receivers.receivers.entry((peer, mid)).or_default();
+        receiver.unseen = Some((self.now + KEYFRAME_PATIENCE, KEYFRAME_PATIENCE));
         receiver.video_sinks.push(sink);
         receiver.share_sinks();
         self.counters().sinks.fetch_add(1, Ordering::Relaxed);
@@ -221,6 +230,8 @@ impl World {
                         video.decoder.stale = true;
                     } else if !video.decoder.submit(frame, self.now.saturating_duration_since(self.media.opened)) {
                         self.need_keyframe(key);
+                    } else {
+                        receiver.unseen = None;
                     }
                     self.report_receiver(key);
                 }
@@ -255,6 +266,9 @@ impl World {
             .map(|(key, _)| *key)
             .collect();
         due.into_iter().for_each(|key| self.guarded(key.0, |world| world.poll_assembler(key)));
+        let receivers = self.receivers.receivers.iter_mut();
+        let unseen: Vec<Key> = receivers.filter_map(|(key, receiver)| receiver.asks_again(now).then_some(*key)).collect();
+        unseen.into_iter().for_each(|key| self.need_keyframe(key));
     }
 
     pub(crate) fn tick_receivers(&mut self) {
@@ -280,30 +294,38 @@ impl World {
 }
 
 impl Receiver {
+    /// Whether to ask for a key frame again: requests get lost, and a server that limits their number drops some.
+    fn asks_again(&mut self, now: Instant) -> bool {
+        if self.video_sinks.is_empty() {
+            self.unseen = None;
+        }
+        let Some((at, waited)) = self.unseen.filter(|(at, _)| *at <= now) else {
+            return false;
+        };
+        let wait = (waited * 2).min(LONGEST_KEYFRAME_PATIENCE);
+        self.unseen = Some((at.max(now) + wait, wait));
+        true
+    }
+
     fn lost(&self) -> u64 {
         self.lost_before + (self.expected.end - self.expected.start).saturating_sub(self.arrived)
     }
 
     fn insert_audio(&mut self, packet: IncomingPacket) {
+        // Whether it can be decrypted is of interest also while nobody listens.
+        let opened = opened_audio(self.decryptor.as_mut(), &packet);
         if self.audio_sinks.is_empty() {
             self.audio = None;
-            // Whether it could be decrypted is of interest also while nobody listens.
-            if packet.codec == Codec::Opus {
-                opened_audio(self.decryptor.as_mut(), &packet.payload);
-            }
             return;
         }
         if self.audio.is_none() {
             self.audio = AudioPlayout::new(RATE, CHANNELS, jitter::audio::Config::default()).ok();
         }
-        let Some(audio) = &mut self.audio else { return };
-        if packet.codec == Codec::Opus {
-            if let Some(payload) = opened_audio(self.decryptor.as_mut(), &packet.payload) {
-                audio.insert(packet.seq, packet.timestamp, payload, packet.received);
-            }
-            return;
+        let (Some(audio), Some((codec, payload))) = (&mut self.audio, opened) else { return };
+        if codec == Codec::Opus {
+            return audio.insert(packet.seq, packet.timestamp, payload, packet.received);
         }
-        let Some(red) = Red::parse(&packet.payload) else {
+        let Some(red) = Red::parse(&payload) else {
             return;
         };
         let count = red.redundant_count() as u64;
@@ -311,14 +333,11 @@ impl Receiver {
             let back = count - index as u64;
             if block.timestamp_offset > 0 && packet.seq >= back && !block.data.is_empty() {
                 let timestamp = packet.timestamp.wrapping_sub(block.timestamp_offset);
-                if let Some(payload) = opened_audio(self.decryptor.as_mut(), block.data) {
-                    audio.insert(packet.seq - back, timestamp, payload, packet.received);
-                }
+                audio.insert(packet.seq - back, timestamp, Bytes::copy_from_slice(block.data), packet.received);
             }
         }
-        if let Some(payload) = opened_audio(self.decryptor.as_mut(), red.primary().data) {
-            audio.insert(packet.seq, packet.timestamp, payload, packet.received);
-        }
+        let primary = Bytes::copy_from_slice(red.primary().data);
+        audio.insert(packet.seq, packet.timestamp, primary, packet.received);
     }
 
     fn share_sinks(&self) {
@@ -328,14 +347,14 @@ impl Receiver {
     }
 }
 
-/// What a decoder may have of an Opus packet.
-fn opened_audio(decryptor: Option<&mut Decryptor>, payload: &[u8]) -> Option<Bytes> {
+/// What may be played of a packet. RED is encrypted as a whole: its blocks show only afterwards.
+fn opened_audio(decryptor: Option<&mut Decryptor>, packet: &IncomingPacket) -> Option<(Codec, Bytes)> {
     let Some(decryptor) = decryptor else {
-        return Some(Bytes::copy_from_slice(payload));
+        return Some((packet.codec, Bytes::copy_from_slice(&packet.payload)));
     };
-    match decryptor.open(FrameKind::Opus, payload) {
-        Opened::Frame(frame) => Some(frame.into()),
-        Opened::Injected => Some(Bytes::from_static(&SILENCE)),
+    match decryptor.open(FrameKind::Opus, &packet.payload) {
+        Opened::Frame(frame) => Some((packet.codec, frame.into())),
+        Opened::Injected => Some((Codec::Opus, Bytes::from_static(&SILENCE))),
         Opened::Dropped => None,
     }
 }

@@ -40,11 +40,13 @@ class RoomView:
         room: the room's own data.
         local: ourselves.
         remotes: the others by identity.
+        sif_trailer: the end of frames that the server makes itself, in an encrypted track.
     """
 
     def __init__(self, join: m.JoinResponse) -> None:
         self.room = join.room
         self.local = join.participant
+        self.sif_trailer = join.sif_trailer
         self.remotes = {info.identity: info for info in join.other_participants if info.state != _DISCONNECTED}
         self._speakers: dict[str, float] = {}
         self._reconciling: set[str] | None = None

@@ -55,6 +55,9 @@ class ConnectionOwner(Protocol):
     def data_track_payload(self, payload: bytes) -> None:
         """A packet of a data track."""
 
+    def encryption_changed(self, event: _engine.EncryptionChanged) -> None:
+        """Encryption or decryption of a track goes another way now."""
+
     def own_tracks(self) -> list[m.TrackPublishedResponse]:
         """Our published tracks, for a server that resumes the session."""
 
@@ -292,6 +295,9 @@ class Connection:
         match event:
             case _engine.Data(label=label, payload=payload):
                 self._data(label, payload)
+                return
+            case _engine.EncryptionChanged():
+                self._owner.encryption_changed(event)
                 return
             case _engine.EngineFailed(message=message):
                 error = EngineError(f"the media engine failed: {message}")

@@ -10,6 +10,7 @@ from greenroom.rtc.enums import (
     ConnectionState,
     DataPacketKind,
     DisconnectReason,
+    EncryptionType,
     StreamState,
     TrackKind,
 )
@@ -97,6 +98,10 @@ class Dispatch:
         from greenroom.rtc.room import DataPacket, SipDTMF
 
         room = self._room
+        opened = room._encryption._open(packet)
+        if opened is None:
+            return
+        packet = opened
         sender = room.remote_participants.get(packet.participant_identity)
         match packet.WhichOneof("value"):
             case "user":
@@ -217,12 +222,20 @@ class Dispatch:
     ) -> None:
         match output:
             case io.TrackSubscribed(target=target, mid=mid):
+                self._room._encryption._receive(
+                    participant.identity,
+                    publication.sid,
+                    publication.encryption_type is not EncryptionType.NONE,
+                    self._connection.peers.handle(target),
+                    mid,
+                )
                 track = self._remote_track(publication, target, mid)
                 publication._track = track
                 participant._track_available(track, publication.source)
                 self._room.emit("track_subscribed", track, publication, participant)
             case io.TrackUnsubscribed():
                 old, publication._track = publication._track, None
+                self._room._encryption._ended(publication.sid)
                 if old is not None:
                     old._end()
                     self._room.emit("track_unsubscribed", old, publication, participant)

@@ -72,6 +72,7 @@ class Plan(NamedTuple):
     Attributes:
         codec: "opus", "vp8" or "h264".
         layers: of a video, low to high; one = no simulcast. Empty for audio.
+        encryption: an EncryptionType.
     """
 
     codec: str
@@ -80,9 +81,10 @@ class Plan(NamedTuple):
     layers: tuple[Layer, ...]
     dtx: bool
     red: bool
+    encryption: int
 
 
-def plan(track: LocalTrack, options: TrackPublishOptions) -> Plan:
+def plan(track: LocalTrack, options: TrackPublishOptions, *, encryption: int = m.Encryption.NONE) -> Plan:
     """Choose encodings from the options and the source.
 
     Raises:
@@ -92,13 +94,14 @@ def plan(track: LocalTrack, options: TrackPublishOptions) -> Plan:
         bitrate = options.audio_encoding.max_bitrate or AUDIO_BITRATE
         dtx = options.dtx if options.HasField("dtx") else True
         red = options.red if options.HasField("red") else True
-        return Plan("opus", bitrate, 0, (), dtx, red)
+        # Servers take RED apart, which they cannot do with what is encrypted.
+        return Plan("opus", bitrate, 0, (), dtx, red and encryption == m.Encryption.NONE, encryption)
     codec = _CODECS.get(VideoCodec(options.video_codec))
     if codec is None:
         names = ", ".join(known.name for known in _CODECS)
         raise ConfigError(f"{VideoCodec(options.video_codec).name} cannot be published; choose one of {names}")
     layers = _layers(track, options)
-    return Plan(codec, layers[-1].bitrate, layers[-1].fps, layers, False, False)
+    return Plan(codec, layers[-1].bitrate, layers[-1].fps, layers, False, False, encryption)
 
 
 def add_track_request(track: LocalTrack, options: TrackPublishOptions, chosen: Plan, cid: str) -> m.AddTrackRequest:
@@ -110,6 +113,7 @@ def add_track_request(track: LocalTrack, options: TrackPublishOptions, chosen: P
         source=m.TrackSource.Name(int(options.source)),
         muted=track.muted,
         stream=options.stream or _STREAMS.get(TrackSource(options.source), ""),
+        encryption=chosen.encryption,  # type: ignore[arg-type]
     )
     if track.kind is TrackKind.KIND_AUDIO:
         _describe_audio(request, track, options, chosen)

@@ -206,6 +206,9 @@ class RemoteDataTrack:
                 self._room._data_tracks.subscribe(self._info.sid, False)
 
     def _packet(self, packet: bytes) -> None:
+        if self._info.uses_e2ee:
+            # There is nothing yet that could decrypt it.
+            return
         frame = self._reassembly.packet(packet)
         if frame is not None:
             for stream in self._streams:
@@ -233,6 +236,10 @@ class DataTracks:
 
     async def publish(self, name: str) -> LocalDataTrack:
         """Publish one of ours."""
+        if self._room._encryption._encrypts_data:
+            raise PublishDataTrackError(
+                f"the data track {name!r} was not published: data tracks cannot be encrypted, and this room's data is"
+            )
         self._last_handle += 1
         request = m.PublishDataTrackRequest(pub_handle=self._last_handle, name=name)
         connection = self._room._require_connection()

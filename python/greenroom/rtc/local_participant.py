@@ -412,7 +412,7 @@ class LocalParticipant(Participant):
     async def _send_packet(self, packet: m.DataPacket, *, reliable: bool) -> None:
         if not packet.participant_identity:
             packet.participant_identity = self.identity
-        await self._connection.send_packet(packet, reliable=reliable)
+        await self._connection.send_packet(self._room._encryption._seal(packet), reliable=reliable)
 
     async def _send_stream(
         self, header: StreamHeader, content: bytes, destinations: Sequence[str] | None, compress: bool
@@ -444,7 +444,8 @@ class LocalParticipant(Participant):
     async def _publish(self, track: LocalTrack, options: TrackPublishOptions, cid: str) -> _Sending:
         from greenroom.rtc._publishing import add_track_request, negotiated_codec, plan
 
-        chosen = plan(track, options)
+        encryption = self._room._encryption
+        chosen = plan(track, options, encryption=encryption._type)
         info = await self._connection.publish(add_track_request(track, options, chosen, cid))
         sender = _engine.new_handle()
         self._add_sender(sender, track, chosen, cid, negotiated_codec(info, chosen))
@@ -476,10 +477,12 @@ class LocalParticipant(Participant):
             dtx=chosen.dtx,
             red=chosen.red,
         )
+        self._room._encryption._send(sender)
         if track.muted:
             self._connection.engine.mute_sender(sender, True)
 
     def _remove_sender(self, sender: int) -> None:
+        self._room._encryption._stopped(sender)
         try:
             self._connection.engine.remove_sender(sender)
         except _engine.EngineClosedError:
@@ -490,6 +493,7 @@ class LocalParticipant(Participant):
         self._sending[publication.sid] = sending
         self._track_publications[publication.sid] = publication
         track._sid = publication.sid
+        self._room._encryption._sent_as(sending.sender, publication.sid)
 
         def on_mute(muted: bool) -> None:
             publication._set_muted(muted)

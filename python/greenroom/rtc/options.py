@@ -10,6 +10,7 @@ import copy
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
+from greenroom.rtc.e2ee import E2EEOptions
 from greenroom.rtc.enums import (
     ContinualGatheringPolicy,
     DegradationPreference,
@@ -174,10 +175,10 @@ class RoomOptions:
     """Receive every track; False = only those with `publication.set_subscribed(True)`."""
     dynacast: bool = False
     """Encode only the layers somebody receives."""
-    e2ee: object | None = None
-    """Not available: connecting with it raises ConfigError."""
-    encryption: object | None = None
-    """Like `e2ee`."""
+    e2ee: E2EEOptions | None = None
+    """Encrypt media end to end; data stays readable for the server. Prefer `encryption`."""
+    encryption: E2EEOptions | None = None
+    """Encrypt media and data end to end."""
     rtc_config: RtcConfiguration | None = None
     connect_timeout: float | None = None
     """Seconds for the whole of `connect()`. None = 15."""

@@ -13,6 +13,7 @@ from greenroom.errors import ConfigError, ConnectError, DisconnectedError, State
 from greenroom.rtc._stream_runner import StreamRunner
 from greenroom.rtc.data_stream import ByteStreamHandler, TextStreamHandler, TextStreamReader
 from greenroom.rtc.data_track import DataTracks
+from greenroom.rtc.e2ee import E2EEManager
 from greenroom.rtc.enums import (
     ConnectionState,
     DataPacketKind,
@@ -29,6 +30,7 @@ from greenroom.wire import messages as m
 
 if TYPE_CHECKING:
     # What only a connected room needs is imported by `connect`: it is a third of the time of importing the client.
+    from greenroom._engine import EncryptionChanged
     from greenroom.protocol.client_io import Output
     from greenroom.rtc._connection import Connection
     from greenroom.rtc._dispatch import Dispatch
@@ -142,9 +144,10 @@ class Room(EventEmitter[EventTypes]):
         loop: kept for compatibility; the running loop is used.
     """
 
+    _log = logging.getLogger("greenroom.rtc")
+
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         super().__init__()
-        self._log = logging.getLogger("greenroom.rtc")
         self._connection: Connection | None = None
         self._dispatch: Dispatch | None = None
         self._local: LocalParticipant | None = None
@@ -152,6 +155,7 @@ class Room(EventEmitter[EventTypes]):
         self._state = ConnectionState.CONN_DISCONNECTED
         self._streams = StreamRunner(self._handler_tasks)
         self._data_tracks = DataTracks(self)
+        self._encryption: E2EEManager
         self._rpc: RpcRunner
         self._joining = False
         self._held: list[Callable[[], None]] | None = None
@@ -309,6 +313,13 @@ class Room(EventEmitter[EventTypes]):
         return self._local
 
     @property
+    def e2ee_manager(self) -> E2EEManager:
+        """The room's encryption. Raises StateError before connecting."""
+        if self._local is None:
+            raise StateError("cannot access the encryption before connecting")
+        return self._encryption
+
+    @property
     def remote_participants(self) -> Mapping[str, RemoteParticipant]:
         """The others by identity. Stays as it was when the room ends."""
         return self._remote_participants
@@ -384,6 +395,10 @@ class Room(EventEmitter[EventTypes]):
             dispatch = self._dispatch
             self._deliver(lambda: dispatch.packet(packet, reliable))
 
+    def encryption_changed(self, event: EncryptionChanged) -> None:
+        """Tell how encryption or decryption of a track is going."""
+        self._deliver(lambda: self._encryption._changed(event))
+
     def data_track_payload(self, payload: bytes) -> None:
         """Apply a packet of a data track."""
         self._data_tracks.payload(payload)
@@ -423,6 +438,7 @@ class Room(EventEmitter[EventTypes]):
         from greenroom.rtc._rpc_runner import RpcRunner
 
         self._rpc = RpcRunner(self)
+        self._encryption = E2EEManager(self, options.encryption or options.e2ee, data=options.encryption is not None)
         self._data_tracks = DataTracks(self)
         self._streams.limit(options.data_stream.max_payload_byte_length if options.data_stream else None)
         for topic, take in ((REQUEST_TOPIC, self._rpc_request), (RESPONSE_TOPIC, self._rpc_response)):
@@ -522,8 +538,6 @@ class Room(EventEmitter[EventTypes]):
 
 def _check(options: RoomOptions) -> None:
     """Refuse what cannot be honoured rather than leave it out."""
-    if options.e2ee is not None or options.encryption is not None:
-        raise ConfigError("end-to-end encryption is not available; leave `e2ee` and `encryption` out")
     network = options.rtc_config
     if network is None:
         return
