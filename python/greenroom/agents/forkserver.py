@@ -29,7 +29,7 @@ from greenroom.agents.context import JobProcess
 from greenroom.agents.executors import prewarm
 from greenroom.agents.loading import load
 from greenroom.agents.options import JobExecutorType
-from greenroom.agents.runner import JobLaunch, JobRunner
+from greenroom.agents.runner import JobLaunch, JobRunner, import_for_joining
 from greenroom.agents.watchdog import Watchdog
 from greenroom.runtime.tasks import TaskSet
 
@@ -71,6 +71,7 @@ def _load(config: dict[str, Any]) -> None:
     (logs.to_terminal if config["readable"] else logs.to_json)(config["level"])
     for name in config["preload"]:
         importlib.import_module(name)
+    import_for_joining()
     if config["program"]:
         load(Path(config["program"]), guarded=False, as_main=True)
 

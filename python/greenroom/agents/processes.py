@@ -79,8 +79,10 @@ class ProcessExecutor:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-m", "greenroom.agents.forkserver", str(theirs.fileno())]
+            # One arena per process: threads of the media engine would each begin one of their own in every job.
+            environment = {"MALLOC_ARENA_MAX": "1", **os.environ}
             self._server = await asyncio.to_thread(
-                subprocess.Popen, command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                subprocess.Popen, command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
             )
         self._control = ours
         ours.sendall(frame(self._config()))

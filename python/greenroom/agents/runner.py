@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import logging
 import traceback
@@ -17,9 +18,18 @@ from greenroom.agents.job import AutoDisconnect, AutoSubscribe, RunningJobInfo
 from greenroom.protocol import job_run as run
 from greenroom.runtime.tasks import TaskSet
 
-__all__ = ["JobLaunch", "JobRunner", "Watcher"]
+__all__ = ["JobLaunch", "JobRunner", "Watcher", "import_for_joining"]
 
 log = logging.getLogger("greenroom.agents")
+
+_FOR_JOINING = (
+    "aiohttp",
+    "encodings.idna",
+    "jwt",
+    "greenroom.rtc.room",
+    "greenroom.rtc._connection",
+    "greenroom.rtc._dispatch",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +63,12 @@ class Watcher(Protocol):
 
     def ended(self, error: str) -> None:
         """Nothing of it is left; `error` is "" when it went well."""
+
+
+def import_for_joining() -> None:
+    """Import what joining a room needs and `import greenroom.rtc` leaves for later, so that no job waits for it."""
+    for name in _FOR_JOINING:
+        importlib.import_module(name)
 
 
 class JobRunner:

@@ -20,7 +20,7 @@ from greenroom.agents.link import WorkerLink
 from greenroom.agents.load import CpuLoad
 from greenroom.agents.options import JobExecutorType, ServerEnvOption, WorkerOptions
 from greenroom.agents.request import Answer, JobRequest
-from greenroom.agents.runner import JobLaunch
+from greenroom.agents.runner import JobLaunch, import_for_joining
 from greenroom.agents.watchdog import Watchdog
 from greenroom.errors import AssignmentTimeoutError, ConfigError, ConnectError, DisconnectedError
 from greenroom.protocol import job_run, worker_io
@@ -93,6 +93,7 @@ class WorkerRun:
         """Work until the end."""
         try:
             await self._health.start(self._options.host, self._port, self._options.prometheus_port)
+            import_for_joining()
             await self._executor.start()
             self._watchdog = Watchdog()
             self._tasks.spawn(self._measure_load(), name="load")
