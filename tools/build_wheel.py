@@ -42,6 +42,8 @@ def content_faults(wheel: Path) -> list[str]:
         sources.add("greenroom/cli/web/index.html")
         missing = sorted(sources - set(archive.namelist()))
         faults += [f"lacks {', '.join(missing)}"] if missing else []
+        terms = [name for name in archive.namelist() if name.endswith("/THIRD_PARTY_LICENSES")]
+        faults += [] if terms else ["lacks the terms of the libraries in it"]
         (name,) = [name for name in archive.namelist() if name.endswith(".so")]
         size = archive.getinfo(name).file_size
         module = DIST / "unpacked" / Path(name).name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -24,6 +25,16 @@ def test_one_version_everywhere():
     assert (
         f"## {python}" in (ROOT / "CHANGELOG.md").read_text() or "## Unreleased" in (ROOT / "CHANGELOG.md").read_text()
     )
+
+
+def test_the_terms_of_everything_that_is_compiled_in_are_shipped():
+    done = subprocess.run([sys.executable, "tools/third_party.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    texts = (ROOT / "THIRD_PARTY_LICENSES").read_text()
+    for library in ("libopus", "openh264 (Cisco)", "libvpx", "AWS-LC"):
+        assert f"\n{library}\n" in texts, library
+    shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license-files"]
+    assert "THIRD_PARTY_LICENSES" in shipped
 
 
 def test_lock_files_name_no_hosts():
