@@ -46,9 +46,20 @@ def test_a_token_says_what_was_asked_for():
 
 def test_mistakes_get_one_line_that_says_what_would_be_right():
     assert "name=value" in mistake("token", "ada", "salon", "--attribute", "mood")
-    assert "longer" in mistake("token", "ada", "salon", "--hours", "0")
+    for hours in ("0", "-1", "nan", "1e300"):
+        assert "longer" in mistake("token", "ada", "salon", "--hours", hours)
     assert "standard, " in mistake("token", "ada", "salon", "--kind", "robot")
     assert "ws://localhost:7880" in mistake("room", "--url", "localhost:7880", "list")
+
+
+def test_a_server_that_cannot_listen_as_told_gets_one_line(tmp_path):
+    assert "host must be an IP address" in mistake("dev", "--host", "localhost", "--port", "0")
+    assert "not an address of this machine" in mistake("dev", "--host", "203.0.113.7", "--port", "0")
+    assert "no file" in mistake("dev", "nowhere.py", "--port", "0")
+    config = tmp_path / "greenroom.toml"
+    for line, word in {"port = 70000": "port must be", 'advertise = ["here"]': "advertise must be"}.items():
+        config.write_text(f'{line}\n[keys]\nkey = "secret"\n')
+        assert word in mistake("serve", "--config", str(config))
 
 
 def test_no_server_gets_one_line(unused_tcp_port):

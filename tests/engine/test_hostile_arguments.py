@@ -46,6 +46,8 @@ TEXTS |= st.text(max_size=20)
 BYTES = st.binary(max_size=64) | st.sampled_from([bytes(960), bytes(1920), bytes(6), bytes(100_000)])
 FLAGS = st.booleans()
 RATES = INTEGERS | st.sampled_from([8000, 16_000, 44_100, 48_000])
+KEYRING = native.Keyring(salt=b"salt", ratchet_window=4, failure_tolerance=4, ring_size=16, hkdf=True)
+KEYS = st.sampled_from([None, KEYRING])
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +114,9 @@ COMMANDS: dict[str, tuple[list[st.SearchStrategy[object]], dict[str, st.SearchSt
     "accept_answer": ([SMALL, INTEGERS, TEXTS], {}),
     "add_candidate": ([SMALL, TEXTS], {}),
     "send_data": ([st.lists(SMALL | INTEGERS, max_size=3), TEXTS, BYTES], {"request": INTEGERS}),
+    "encrypt_sender": ([SMALL | INTEGERS, KEYS, TEXTS, INTEGERS], {}),
+    "decrypt_receiver": ([SMALL, TEXTS, KEYS, TEXTS], {"trailer": BYTES, "enabled": FLAGS}),
+    "leave_receiver_clear": ([SMALL, TEXTS], {}),
     "remove_sender": ([SMALL | INTEGERS], {}),
     "mute_sender": ([SMALL | INTEGERS, FLAGS], {}),
     "set_sender_layers": ([SMALL, st.lists(FLAGS, max_size=5)], {}),
@@ -184,6 +189,27 @@ def test_senders(engine: native.Engine, data: st.DataObject) -> None:
         video.capture(5, side, side, bytes(side * side * 3 // 2), 0, 0)
     assert_alive(engine)
     engine.close_peer(peer)
+
+
+@_fuzz
+@given(BYTES, INTEGERS, st.none() | INTEGERS, INTEGERS, st.none() | TEXTS, INTEGERS, BYTES)
+def test_keyrings(
+    salt: bytes, window: int, tolerance: int | None, size: int, identity: str | None, index: int, data: bytes
+) -> None:
+    def ring(*sizes: object) -> native.Keyring:
+        window, tolerance, size = sizes
+        return native.Keyring(salt=salt, ratchet_window=window, failure_tolerance=tolerance, ring_size=size, hkdf=True)
+
+    for keys in (attempt(ring, window, tolerance, size), ring(4, 4, 16)):
+        if keys is None:
+            continue
+        attempt(keys.set, identity, index, data)
+        attempt(keys.export, identity, index)
+        attempt(keys.ratchet, identity, index)
+        sealed = attempt(keys.seal, identity or "", index, data)
+        attempt(keys.open, identity or "", index, data, data)
+        if sealed is not None:
+            assert keys.open(identity or "", index, *sealed) == data
 
 
 @_fuzz

@@ -10,6 +10,7 @@ from typing import Annotated, Optional
 import typer
 
 from greenroom.cli import room
+from greenroom.errors import ConfigError
 
 __all__ = ["app"]
 
@@ -80,6 +81,8 @@ def dev(
     """Run a server with a development key, and an agent if its file is given; print a token and a link to join with."""
     from greenroom.cli import output, serving
 
+    if agent is not None and not agent.is_file():
+        raise ConfigError(f"there is no file {agent}")
     output.log_to_terminal(logging.DEBUG if verbose else logging.INFO)
     asyncio.run(serving.develop(host, port, room, identity, agent))
 

@@ -10,6 +10,9 @@ from greenroom.wire.tokens import Claims, encode_token
 
 __all__ = ["attributes", "sign"]
 
+#: Ten years.
+_MOST_HOURS = 87_600
+
 
 def attributes(pairs: Sequence[str]) -> dict[str, str]:
     """`["a=1", "b=2"]` as a mapping.
@@ -28,6 +31,6 @@ def attributes(pairs: Sequence[str]) -> dict[str, str]:
 
 def sign(claims: Claims, key: str, secret: str, hours: float) -> str:
     """The claims as a token that is good for so many hours from now."""
-    if hours <= 0:
-        raise ConfigError(f"--hours {hours:g}: a token must be good for longer than that")
+    if not 0 < hours <= _MOST_HOURS:
+        raise ConfigError(f"--hours {hours:g}: a token must be good for longer than 0 and at most {_MOST_HOURS} hours")
     return encode_token(claims, key, secret, now=time.time(), lifetime=hours * 3600)

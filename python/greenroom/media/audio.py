@@ -25,6 +25,9 @@ __all__ = ["AudioFrame", "AudioFrameEvent", "combine_audio_frames", "sine_wave_g
 SAMPLE_SIZE = 2
 """Bytes of one int16 sample."""
 
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1000, 768_000
+"""Hz that can be resampled, and so sent and received."""
+
 _BYTE_FORMATS = frozenset("Bbc")
 _INT16_FORMATS = frozenset(("h", "@h", "=h"))
 

@@ -16,13 +16,12 @@ from types import TracebackType
 from typing import BinaryIO, Self, TypeAlias
 
 from greenroom.errors import FrameError, StateError
-from greenroom.media.audio import SAMPLE_SIZE, AudioFrame
+from greenroom.media.audio import MAX_SAMPLE_RATE, SAMPLE_SIZE, AudioFrame
 
 __all__ = ["WavReader", "WavWriter", "read_wav", "wav_bytes", "write_wav"]
 
 WavSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
-MAX_SAMPLE_RATE = 768_000
 MAX_CHANNELS = 255
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _ENCODINGS = frozenset({(_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32), (_FLOAT, 64)})
@@ -57,8 +56,10 @@ class WavReader:
         self._file = _open(source)
         try:
             self._format, self._left = _read_header(self._file)
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if self._owned and isinstance(error, FrameError):
+                raise FrameError(f"{source!s}: {error}") from error
             raise
         self._frame_samples = max(1, round(self._format.sample_rate * frame_ms / 1000))
 

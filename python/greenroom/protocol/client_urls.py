@@ -62,7 +62,7 @@ def join_error(url: str, status: int, text: str) -> ConnectError:
 
 
 def _parts(url: str) -> SplitResult:
-    parts = urlsplit(url)
+    parts = urlsplit(url if isinstance(url, str) else "")
     if parts.scheme not in _SCHEMES or not parts.hostname:
         raise ConfigError(f"{url!r} is not a server URL; it should look like ws://localhost:7880 or wss://host")
     try:

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from greenroom import _engine
+from greenroom.errors import ConfigError
 from greenroom.runtime.bridge import Bridge, bridge_for_loop
 
 if TYPE_CHECKING:
     from greenroom.rtc.participant import Participant
     from greenroom.rtc.track import Track
 
-__all__ = ["MediaReader", "Sink"]
+__all__ = ["MediaReader", "Sink", "check_capacity"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -44,6 +45,10 @@ class MediaReader(Generic[T]):
 
     def read_track(self, track: Track) -> None:
         """Read this track and end with it."""
+        from greenroom.rtc.track import Track
+
+        if not isinstance(track, Track):
+            raise ConfigError(f"a stream reads a track, not {track!r}")
         self._attach(track)
         if track._live:
             track._readers.add(self)
@@ -127,3 +132,9 @@ class MediaReader(Generic[T]):
 def _close_sink(bridge: Bridge, handle: int, sink: Sink[T]) -> None:
     bridge.detach(handle)
     sink.close()
+
+
+def check_capacity(capacity: int) -> None:
+    """Refuse a number of frames that cannot be."""
+    if not 0 <= capacity < 2**31:
+        raise ConfigError(f"capacity must be 0 to {2**31 - 1} frames, not {capacity}")

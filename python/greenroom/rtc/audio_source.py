@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from greenroom import _engine
 from greenroom.errors import ConfigError, EngineError, FrameError
+from greenroom.media.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from greenroom.runtime.bridge import Bridge, bridge_for_loop
 
 if TYPE_CHECKING:
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AudioSource"]
 
-_MAX_SAMPLE_RATE = 384_000
 _MAX_CHANNELS = 2
+#: Milliseconds; a longer queue is a mistake in units.
+_MAX_QUEUE = 600_000
 
 
 class AudioSource:
@@ -26,7 +28,7 @@ class AudioSource:
     `capture_frame` waits while more than `queue_size_ms` of audio is ahead, which paces a loop of captures.
 
     Args:
-        sample_rate: Hz of every frame that will be captured.
+        sample_rate: Hz of every frame that will be captured, 1000 to 768000.
         num_channels: 1 or 2.
         queue_size_ms: how far captures may run ahead of the playout, in multiples of 10. 0 = no queue: each frame
             must be 10 ms and nothing waits.
@@ -43,12 +45,12 @@ class AudioSource:
         queue_size_ms: int = 50,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        if not 1 <= sample_rate <= _MAX_SAMPLE_RATE:
-            raise ConfigError(f"sample_rate must be 1 to {_MAX_SAMPLE_RATE} Hz, not {sample_rate}")
+        if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+            raise ConfigError(f"sample_rate must be {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, not {sample_rate}")
         if not 1 <= num_channels <= _MAX_CHANNELS:
             raise ConfigError(f"num_channels must be 1 or 2, not {num_channels}")
-        if queue_size_ms < 0 or queue_size_ms % 10:
-            raise ConfigError(f"queue_size_ms must be a multiple of 10 and not negative, not {queue_size_ms}")
+        if not 0 <= queue_size_ms <= _MAX_QUEUE or queue_size_ms % 10:
+            raise ConfigError(f"queue_size_ms must be a multiple of 10 from 0 to {_MAX_QUEUE}, not {queue_size_ms}")
         self._sample_rate = sample_rate
         self._num_channels = num_channels
         self._queue_size = queue_size_ms / 1000

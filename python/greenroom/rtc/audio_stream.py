@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from greenroom import _engine
 from greenroom.errors import ConfigError
-from greenroom.media.audio import AudioFrame, AudioFrameEvent
+from greenroom.media.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioFrame, AudioFrameEvent
 from greenroom.media.audio_filter import NoiseCancellationOptions
 from greenroom.media.frame_processor import FrameProcessor
-from greenroom.rtc._reader import MediaReader
+from greenroom.rtc._reader import MediaReader, check_capacity
 
 if TYPE_CHECKING:
     from greenroom.rtc.participant import Participant
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["AudioFrameEvent", "AudioStream", "NoiseCancellationOptions"]
 
 log = logging.getLogger("greenroom.rtc")
+
+#: Milliseconds; longer frames are a mistake in units.
+_MAX_FRAME_SIZE = 60_000
 
 
 class AudioStream:
@@ -34,9 +37,9 @@ class AudioStream:
         track: an audio track.
         loop: kept for compatibility; the running loop is used.
         capacity: frames to keep for a slow reader, then the oldest is dropped. 0 = 10 s worth.
-        sample_rate: Hz of the frames.
+        sample_rate: Hz of the frames, 1000 to 768000.
         num_channels: 1 or 2.
-        frame_size_ms: length of each frame. None = 10.
+        frame_size_ms: length of each frame, at most 60000. None = 10.
         noise_cancellation: a `FrameProcessor` each frame goes through.
         auto_close_noise_cancellation: close the processor with the stream.
 
@@ -129,13 +132,15 @@ class AudioStream:
             self._processor = None
 
     def _open(self, capacity: int, sample_rate: int, num_channels: int, frame_size_ms: int | None) -> None:
-        frame_samples = sample_rate * (10 if frame_size_ms is None else frame_size_ms) // 1000
-        if frame_samples <= 0:
-            raise ConfigError(f"sample_rate and frame_size_ms must be positive, not {sample_rate} and {frame_size_ms}")
+        frame_size_ms = 10 if frame_size_ms is None else frame_size_ms
+        if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+            raise ConfigError(f"sample_rate must be {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, not {sample_rate}")
+        if not 1 <= frame_size_ms <= _MAX_FRAME_SIZE:
+            raise ConfigError(f"frame_size_ms must be 1 to {_MAX_FRAME_SIZE}, not {frame_size_ms}")
+        frame_samples = sample_rate * frame_size_ms // 1000
         if num_channels not in (1, 2):
             raise ConfigError(f"num_channels must be 1 or 2, not {num_channels}")
-        if capacity < 0:
-            raise ConfigError(f"capacity must not be negative, not {capacity}")
+        check_capacity(capacity)
         self._sample_rate = sample_rate
         self._num_channels = num_channels
         self._frame_samples = frame_samples

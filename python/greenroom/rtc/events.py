@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import logging
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from greenroom.runtime.tasks import TaskSet
 
@@ -22,6 +23,9 @@ class EventEmitter(Generic[T_contra]):
 
     A handler may declare fewer parameters than the event has. One that raises is logged and does not stop the others.
     """
+
+    #: What there is to listen to; empty = anything.
+    _event_names: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
         self._handlers: dict[Any, dict[Callable[..., Any], _Registration]] = {}
@@ -69,6 +73,9 @@ class EventEmitter(Generic[T_contra]):
             return lambda decorated: self._register(event, decorated, once=once)
         if not callable(callback):
             raise TypeError(f"a handler must be callable, not {type(callback).__name__}")
+        if self._event_names and event not in self._event_names:
+            close = " or ".join(difflib.get_close_matches(str(event), self._event_names)) or "its documentation"
+            log.warning("%s has no event %r; see %s", type(self).__name__, event, close)
         self._handlers.setdefault(event, {}).setdefault(callback, _Registration(_positional_arity(callback), once))
         return callback
 

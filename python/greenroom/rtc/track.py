@@ -125,7 +125,15 @@ class LocalAudioTrack(_LocalTrack):
 
     @staticmethod
     def create_audio_track(name: str, source: AudioSource) -> LocalAudioTrack:
-        """A track of this source."""
+        """A track of this source.
+
+        Raises:
+            ConfigError: it is no `AudioSource`.
+        """
+        from greenroom.rtc.audio_source import AudioSource
+
+        if not isinstance(source, AudioSource):
+            raise ConfigError(f"an audio track needs an AudioSource, not {source!r}")
         return LocalAudioTrack(name, TrackKind.KIND_AUDIO, source)
 
     def _attach_sink(self, sink: _engine.AudioSink | _engine.VideoSink) -> None:
@@ -141,7 +149,15 @@ class LocalVideoTrack(_LocalTrack):
 
     @staticmethod
     def create_video_track(name: str, source: VideoSource) -> LocalVideoTrack:
-        """A track of this source."""
+        """A track of this source.
+
+        Raises:
+            ConfigError: it is no `VideoSource`.
+        """
+        from greenroom.rtc.video_source import VideoSource
+
+        if not isinstance(source, VideoSource):
+            raise ConfigError(f"a video track needs a VideoSource, not {source!r}")
         return LocalVideoTrack(name, TrackKind.KIND_VIDEO, source)
 
     def _attach_sink(self, sink: _engine.AudioSink | _engine.VideoSink) -> None:

@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from greenroom import _engine
-from greenroom.errors import ConfigError
+from greenroom.errors import ConfigError, FrameError
 from greenroom.media.video_types import VideoRotation
 from greenroom.runtime.bridge import Bridge, bridge_for_loop
 
@@ -70,14 +70,17 @@ class VideoSource:
             metadata: accepted and not sent yet.
 
         Raises:
-            FrameError: the frame's data does not fit its size and type.
+            FrameError: the frame's data does not fit its size and type, or there is no such rotation.
         """
         if self._closed:
             return
+        try:
+            degrees = VideoRotation(rotation).degrees
+        except ValueError:
+            names = ", ".join(f"{each.name} ({each.value})" for each in VideoRotation)
+            raise FrameError(f"rotation {rotation!r} is not a VideoRotation; these are: {names}") from None
         native = self._open()
-        native.capture(
-            int(frame.type), frame.width, frame.height, frame.data, timestamp_us, VideoRotation(rotation).degrees
-        )
+        native.capture(int(frame.type), frame.width, frame.height, frame.data, timestamp_us, degrees)
 
     async def aclose(self) -> None:
         """Stop. Idempotent."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greenroom import _engine
-from greenroom.errors import ConfigError
+from greenroom.errors import ConfigError, FrameError
 from greenroom.media.video import VideoFrame
+from greenroom.media.video_buffer import parse_type
 from greenroom.media.video_types import VideoBufferType, VideoRotation
-from greenroom.rtc._reader import MediaReader
+from greenroom.rtc._reader import MediaReader, check_capacity
 from greenroom.rtc.options import FrameMetadata
 
 if TYPE_CHECKING:
@@ -110,9 +111,11 @@ class VideoStream:
         self._reader.close()
 
     def _open(self, capacity: int, format: VideoBufferType | int | None) -> None:
-        if capacity < 0:
-            raise ConfigError(f"capacity must not be negative, not {capacity}")
-        wanted = -1 if format is None else int(VideoBufferType(format))
+        check_capacity(capacity)
+        try:
+            wanted = -1 if format is None else int(parse_type(format))
+        except FrameError as error:
+            raise ConfigError(str(error)) from error
 
         def open_sink(bridge: Bridge, handle: int, track: Track) -> _engine.VideoSink:
             sink = _engine.VideoSink(bridge.engine, handle, format=wanted, capacity=capacity)

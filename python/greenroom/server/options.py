@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,9 +76,24 @@ class ServerOptions:
     region: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.keys, Mapping):
+            raise ConfigError('keys must be a mapping like {"devkey": "secret"}')
         for name in ("port", "udp_port", "tcp_port"):
+            if not isinstance(getattr(self, name), int):
+                raise ConfigError(f"{name} must be a number, not {getattr(self, name)!r}")
             if not 0 <= getattr(self, name) < 65536:
                 raise ConfigError(f"{name} must be 0 to 65535, not {getattr(self, name)}")
+        _check_ip("host", self.host)
+        if isinstance(self.advertise, str):
+            raise ConfigError(f"advertise must be a list of IP addresses, not the text {self.advertise!r}")
+        for address in self.advertise:
+            _check_ip("advertise", address)
+        for name in ("empty_timeout", "departure_timeout", "join_timeout", "max_participants"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        for name in ("signal_size", "request_size", "send_queue_size", "half_open_timeout"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be more than 0, not {getattr(self, name)}")
         for key, secret in self.keys.items():
             if not key or not secret:
                 raise ConfigError("an API key and its secret must not be empty")
@@ -91,3 +108,11 @@ class ServerOptions:
     def usable_keys(self) -> dict[str, str]:
         """The keys, or one made up for this run."""
         return dict(self.keys) or {"dev" + secrets.token_hex(6): secrets.token_urlsafe(32)}
+
+
+def _check_ip(name: str, address: str) -> None:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        example = "like 127.0.0.1, or 0.0.0.0 for all of this machine's" if name == "host" else "like 203.0.113.7"
+        raise ConfigError(f"{name} must be an IP address, {example}, not {address!r}") from None

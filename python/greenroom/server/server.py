@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 import itertools
 import logging
 import os
@@ -217,6 +218,8 @@ class Core:
         try:
             self.media_ports = self.bridge.engine.listen(options.host, udp_port, tcp_port, list(options.advertise))
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise ConfigError(f"host {options.host} is not an address of this machine") from error
             ports = f"UDP {udp_port} or TCP {tcp_port}"
             raise PortInUseError(f"media cannot listen on {options.host}, {ports}: {error}") from error
 
@@ -231,7 +234,7 @@ class Core:
         self.bridge.close()
         try:
             self._open_engine(*self.media_ports)
-        except PortInUseError:
+        except ConfigError:
             log.exception("no new media engine; nobody can join until the server is started anew")
 
     async def stop(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,7 +106,7 @@ def encode_token(claims: Claims, key: str, secret: str, *, now: float, lifetime:
 
     Raises:
         ConfigError: key or secret is empty.
-        TokenError: a join without identity or room, or an unknown kind.
+        TokenError: a join without identity or room, an unknown kind, or a lifetime without end.
     """
     import jwt
 
@@ -116,6 +117,8 @@ def encode_token(claims: Claims, key: str, secret: str, *, now: float, lifetime:
         raise TokenError("a token to join needs an identity and a room")
     if claims.kind not in _KINDS:
         raise TokenError(f"unknown participant kind {claims.kind!r}; one of {', '.join(_KINDS)}")
+    if not math.isfinite(lifetime):
+        raise TokenError(f"a token's lifetime must be a number of seconds, not {lifetime}")
     payload = _payload(claims) | {"iss": key, "nbf": int(now), "iat": int(now), "exp": int(now + lifetime)}
     with _any_key_length():
         return jwt.encode(payload, secret, algorithm="HS256")
