@@ -8,7 +8,7 @@ use greenroom_engine::{
     self as core, ClientPeerOptions, EngineError, Handle, Layer, LayerOptions, OfferOptions, ReceiverEncryption,
     SenderOptions, SenderSource, SubscriptionSettings, TrackOptions, World,
 };
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -20,9 +20,9 @@ pyo3::create_exception!(_native, EngineClosedError, pyo3::exceptions::PyExceptio
 
 /// Events handed over by one `drain`.
 const DRAIN_LIMIT: usize = 4096;
-
 /// Sections that one offer adds of each kind at most: the number may come from the other side.
 const MOST_SECTIONS: usize = 1000;
+
 /// One media thread with its sockets, rooms and peers.
 #[pyclass(frozen, module = "greenroom._native")]
 pub(crate) struct Engine(pub(crate) core::Engine);
@@ -168,11 +168,12 @@ impl Engine {
 
     #[pyo3(signature = (peer, *, audio = 0, video = 0, ice_restart = false))]
     fn create_offer(&self, peer: Handle, audio: usize, video: usize, ice_restart: bool) -> PyResult<()> {
-        let options = OfferOptions { audio, video, ice_restart, force: true };
         if audio.max(video) > MOST_SECTIONS {
-            let message = format!("{audio} audio and {video} video sections: at most {MOST_SECTIONS} of each at a time");
+            let message =
+                format!("{audio} audio and {video} video sections: at most {MOST_SECTIONS} of each at a time");
             return Err(PyValueError::new_err(message));
         }
+        let options = OfferOptions { audio, video, ice_restart, force: true };
         self.run(peer, move |world| world.create_offer(peer, options))
     }
 
@@ -349,7 +350,11 @@ impl SourceArgument<'_> {
 pub(crate) fn to_python_error(error: EngineError) -> PyErr {
     match error {
         EngineError::Closed => EngineClosedError::new_err(error.to_string()),
-        EngineError::Io(error) => error.into(),
+        EngineError::Io(error) => match error.raw_os_error() {
+            // With its number, so that Python can tell "in use" from "not ours".
+            Some(number) => PyOSError::new_err((number, error.to_string())),
+            None => error.into(),
+        },
         EngineError::Invalid(message) => PyValueError::new_err(message),
     }
 }

@@ -96,10 +96,12 @@ def plan(track: LocalTrack, options: TrackPublishOptions, *, encryption: int = m
         red = options.red if options.HasField("red") else True
         # Servers take RED apart, which they cannot do with what is encrypted.
         return Plan("opus", bitrate, 0, (), dtx, red and encryption == m.Encryption.NONE, encryption)
-    codec = _CODECS.get(VideoCodec(options.video_codec))
+    known = {each.value: each.name for each in VideoCodec}
+    codec = _CODECS.get(options.video_codec)
     if codec is None:
-        names = ", ".join(known.name for known in _CODECS)
-        raise ConfigError(f"{VideoCodec(options.video_codec).name} cannot be published; choose one of {names}")
+        names = ", ".join(known[value] for value in _CODECS)
+        chosen = known.get(options.video_codec, options.video_codec)
+        raise ConfigError(f"{chosen} cannot be published; choose one of {names}")
     layers = _layers(track, options)
     return Plan(codec, layers[-1].bitrate, layers[-1].fps, layers, False, False, encryption)
 

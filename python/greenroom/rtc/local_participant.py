@@ -92,10 +92,14 @@ class LocalParticipant(Participant):
         """Send a track to the room; returns when the server has accepted it.
 
         Raises:
-            PublishTrackError: the server refused it, or it is published already.
+            PublishTrackError: the server refused it, it is published already, or it is no local track.
             DisconnectedError: the room ended.
         """
+        from greenroom.rtc.track import LocalAudioTrack, LocalVideoTrack
+
         options = options or TrackPublishOptions()
+        if not isinstance(track, LocalVideoTrack | LocalAudioTrack):
+            raise PublishTrackError(f"{track!r} is not a local track: make one with LocalAudioTrack.create_audio_track")
         if any(sending.track is track for sending in self._sending.values()):
             raise PublishTrackError(f"{track!r} is already published; make another track of the same source")
         cid = f"TR_{new_id()}"

@@ -7,7 +7,7 @@ import datetime
 import logging
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
 
 from greenroom.errors import ConfigError, ConnectError, DisconnectedError, StateError
 from greenroom.rtc._stream_runner import StreamRunner
@@ -145,6 +145,7 @@ class Room(EventEmitter[EventTypes]):
     """
 
     _log = logging.getLogger("greenroom.rtc")
+    _event_names = frozenset(get_args(EventTypes))
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         super().__init__()
