@@ -54,7 +54,7 @@ class Call:
         self.clients: list[Client] = []
 
     async def join(self, *, udp: bool = True, link: Link | None = None) -> "Client":
-        """A connected client, of an engine that is there or its own; without `udp` it is shown only the TCP candidate."""
+        """A connected client, in an engine that is there or its own; without `udp` it sees only the TCP candidate."""
         client = Client(self, udp=udp, link=link)
         self.clients.append(client)
         await client.negotiate(audio=3, video=3)

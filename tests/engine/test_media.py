@@ -47,6 +47,30 @@ async def publish_audio(client, source):
     return track
 
 
+async def publish_video(client, source):
+    sender = client.link.handle()
+    client.link.engine.add_sender(
+        client.peer,
+        sender,
+        source,
+        cid="cid-video",
+        stream_id="-",
+        codec="vp8",
+        bitrate=1_000_000,
+        fps=30,
+        layers=[],
+        dtx=False,
+        red=False,
+    )
+    answer, _ = await client.negotiate()
+    section = next(section for section in answer.sections if section.track_id == "cid-video")
+    track = client.call.server.handle()
+    client.call.server.engine.add_track(
+        client.call.room, track, client.far, section.mid, kind="video", layers=[], detect_speaker=False
+    )
+    return track
+
+
 async def subscribe(client, track):
     server = client.call.server
     server.engine.subscribe(track, client.far, stream_id="PA_x|TR_y", track_id="TR_y", cname="PA_x")
@@ -91,27 +115,7 @@ async def test_a_tone_arrives_as_the_same_tone(call):
 async def test_a_colour_arrives_as_the_same_colour(call):
     alice, bob = await call.join(), await call.join()
     source = native.VideoSource(alice.link.engine, alice.link.handle(), 640, 480, False)
-    sender = alice.link.handle()
-    alice.link.engine.add_sender(
-        alice.peer,
-        sender,
-        source,
-        cid="cid-video",
-        stream_id="-",
-        codec="vp8",
-        bitrate=1_000_000,
-        fps=30,
-        layers=[],
-        dtx=False,
-        red=False,
-    )
-    answer, _ = await alice.negotiate()
-    section = next(section for section in answer.sections if section.track_id == "cid-video")
-    track = call.server.handle()
-    call.server.engine.add_track(
-        call.room, track, alice.far, section.mid, kind="video", layers=[], detect_speaker=False
-    )
-    mid = await subscribe(bob, track)
+    mid = await subscribe(bob, await publish_video(alice, source))
     sink_handle = bob.link.handle()
     sink = native.VideoSink(bob.link.engine, sink_handle, format=0, capacity=0)
     sink.attach_receiver(bob.peer, mid)
@@ -148,3 +152,14 @@ async def test_two_connections_of_one_engine_each_have_their_own_over_tcp(call):
     for client in (alice, bob):
         client.link.engine.send_data([client.peer], "_reliable", b"from here")
         assert (await call.server.next(client.far, native.Data)).payload == b"from here"
+
+
+async def test_whoever_sees_nothing_asks_for_a_key_frame_again(call):
+    alice, bob = await call.join(), await call.join()
+    source = native.VideoSource(alice.link.engine, alice.link.handle(), 640, 480, False)
+    mid = await subscribe(bob, await publish_video(alice, source))
+    sink = native.VideoSink(bob.link.engine, bob.link.handle(), format=0, capacity=0)
+    sink.attach_receiver(bob.peer, mid)
+    async with asyncio.timeout(10):
+        while bob.link.engine.receiver_statistics(bob.peer, mid).get("keyframe_requests", 0) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)

@@ -267,7 +267,8 @@ impl World {
             .collect();
         due.into_iter().for_each(|key| self.guarded(key.0, |world| world.poll_assembler(key)));
         let receivers = self.receivers.receivers.iter_mut();
-        let unseen: Vec<Key> = receivers.filter_map(|(key, receiver)| receiver.asks_again(now).then_some(*key)).collect();
+        let unseen: Vec<Key> =
+            receivers.filter_map(|(key, receiver)| receiver.asks_again(now).then_some(*key)).collect();
         unseen.into_iter().for_each(|key| self.need_keyframe(key));
     }
 
