@@ -6,8 +6,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::events::Handle;
 
-/// A table keyed by handles.
-pub(crate) type HandleMap<V> = HashMap<Handle, V, BuildHasherDefault<HandleHasher>>;
+/// A table keyed by handles, or by something else that only we choose.
+pub(crate) type HandleMap<V, K = Handle> = HashMap<K, V, BuildHasherDefault<HandleHasher>>;
 
 /// Spreads the bits of one integer.
 #[derive(Debug, Default, Clone, Copy)]

@@ -11,6 +11,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
 use crate::events::Handle;
+use crate::handles::HandleMap;
 use crate::sockets::{ReceiveBuffers, TcpConnection, UdpPort};
 use crate::world::{PeerEntry, Side, World};
 
@@ -73,7 +74,7 @@ fn outward_address(wildcard: IpAddr) -> io::Result<IpAddr> {
 pub(crate) struct Sockets {
     registry: Registry,
     next_token: usize,
-    ports: HashMap<Token, (UdpPort, Option<Handle>)>,
+    ports: HandleMap<(UdpPort, Option<Handle>), Token>,
     listener: Option<(Token, TcpListener)>,
     connections: HashMap<Token, TcpConnection>,
     connection_of: HashMap<(SocketAddr, SocketAddr), Token>,
@@ -102,7 +103,7 @@ impl Sockets {
             registry,
             // 0 is the waker's.
             next_token: 1,
-            ports: HashMap::new(),
+            ports: HandleMap::default(),
             listener: None,
             connections: HashMap::new(),
             connection_of: HashMap::new(),
@@ -124,6 +125,10 @@ impl Sockets {
 
     pub(crate) fn server_candidates(&self) -> &[Candidate] {
         &self.server_candidates
+    }
+
+    pub(crate) fn is_listening(&self) -> bool {
+        self.server_port.is_some()
     }
 
     pub(crate) fn has_unread(&self) -> bool {

@@ -18,6 +18,8 @@ use crate::{Command, Commander, Counters};
 const WAKER: Token = Token(0);
 /// The niceness of the thread, where the system allows it: media has to be on time also when programs keep every core busy.
 const NICENESS: i32 = -10;
+/// A server's turns are at least this far apart: packets that arrive meanwhile are forwarded together, which costs less.
+const SERVER_TURN: Duration = Duration::from_millis(1);
 /// Commands run before sockets get their turn again.
 const COMMANDS_PER_TURN: usize = 256;
 
@@ -49,7 +51,11 @@ fn run(mut poll: Poll, world: &mut World, commands: &Receiver<Command>, woken: &
     // Only root may by default; without, the thread competes like any other.
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
     let mut ready = Events::with_capacity(1024);
+    let mut turn = Instant::now();
     while !world.is_stopped() {
+        if world.is_server() {
+            std::thread::sleep(SERVER_TURN.saturating_sub(turn.elapsed()));
+        }
         let timeout = if commands.is_empty() && !world.has_unread_sockets() {
             world.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
         } else {
@@ -63,7 +69,8 @@ fn run(mut poll: Poll, world: &mut World, commands: &Receiver<Command>, woken: &
         }
         world.counters().wakeups.fetch_add(1, Ordering::Relaxed);
         woken.store(false, Ordering::Release);
-        world.set_now(Instant::now());
+        turn = Instant::now();
+        world.set_now(turn);
         for command in commands.try_iter().take(COMMANDS_PER_TURN) {
             world.guarded(command.scope, command.run);
         }

@@ -117,6 +117,10 @@ impl World {
         self.now = now;
     }
 
+    pub(crate) fn is_server(&self) -> bool {
+        self.sockets.is_listening()
+    }
+
     pub(crate) fn has_unread_sockets(&self) -> bool {
         self.sockets.has_unread()
     }
