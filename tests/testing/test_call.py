@@ -119,5 +119,5 @@ def test_the_fixtures_are_there_for_every_project(pytester: pytest.Pytester):
             assert call.agent
         """
     )
-    done = pytester.runpytest_subprocess("-p", "greenroom.testing.plugin", "-o", "asyncio_mode=auto")
+    done = pytester.runpytest_subprocess("-o", "asyncio_mode=auto")
     done.assert_outcomes(passed=2)

@@ -19,5 +19,5 @@ def test_the_programs_of_the_page_pass(pytester: pytest.Pytester):
     assert len(programs) == 5
     for number, program in enumerate(programs):
         (pytester.path / f"test_program_{number}.py").write_text(program)
-    done = pytester.runpytest_subprocess("-p", "greenroom.testing.plugin", "-o", "asyncio_mode=auto")
+    done = pytester.runpytest_subprocess("-o", "asyncio_mode=auto")
     done.assert_outcomes(passed=6)
