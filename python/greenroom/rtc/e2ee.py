@@ -70,6 +70,7 @@ class KeyProvider:
 
     def __init__(self, options: KeyProviderOptions) -> None:
         self._options = options
+        #: What new tracks and data are encrypted with.
         self.key_index = 0
         tolerance = options.failure_tolerance
         try:
@@ -152,7 +153,7 @@ class FrameCryptor:
         self._track_sid = track_sid
         self._where = where
         self._enabled = manager.enabled
-        self._key_index = manager._key_index
+        self._key_index = manager._key_provider.key_index if manager._key_provider is not None else 0
 
     @property
     def participant_identity(self) -> str:
@@ -205,7 +206,6 @@ class E2EEManager:
         self.options = options
         self._enabled = options is not None
         self._encrypts_data = data
-        self._key_index = 0
         self._key_provider = KeyProvider(options.key_provider_options) if options is not None else None
         self._cryptors: dict[_Where, FrameCryptor] = {}
 
@@ -247,6 +247,10 @@ class E2EEManager:
         if self._key_provider is not None:
             connection = self._room._require_connection()
             where = _Where(connection.peers.publisher, "", sender)
+            # Senders of an earlier connection are gone.
+            stale = [each for each in self._cryptors if each.sender and each.peer != where.peer]
+            for each in stale:
+                del self._cryptors[each]
             self._add(FrameCryptor(self, self._room.local_participant.identity, "", where))
 
     def _sent_as(self, sender: int, sid: str) -> None:
@@ -321,7 +325,7 @@ class E2EEManager:
             packet.stream_header.encryption_type = self._type  # type: ignore[assignment]
         payload = m.EncryptedPacketPayload()
         getattr(payload, kind).CopyFrom(getattr(packet, kind))
-        index, identity = self._key_index, self._room.local_participant.identity
+        index, identity = self._key_provider.key_index, self._room.local_participant.identity
         try:
             iv, value = self._key_provider._keys.seal(identity, index, payload.SerializeToString())
         except ValueError as error:

@@ -138,7 +138,9 @@ impl Encryptor {
 impl Keyring {
     /// What data that is no frame says, None if it is not of the key `index` of `identity` nor of a known successor.
     pub fn open_data(&self, identity: &str, index: u8, nonce: [u8; NONCE], sealed: &[u8]) -> Option<Vec<u8>> {
-        self.find(Some(identity), index)?.open(nonce, &[], sealed)
+        let key = self.find(Some(identity), index)?;
+        let known = || key.known().iter().find_map(|next| next.open(nonce, &[], sealed));
+        key.open(nonce, &[], sealed).or_else(known)
     }
 }
 
@@ -202,7 +204,8 @@ impl Decryptor {
         }
         self.failures = self.failures.saturating_add(1);
         if keys.options().failure_tolerance.is_some_and(|tolerance| self.failures > tolerance) {
-            self.given_up = Some(key);
+            // Another key has its own tries.
+            (self.given_up, self.failures) = (Some(key), 0);
         }
         Err(failed)
     }

@@ -109,6 +109,11 @@ impl Key {
         Some(body)
     }
 
+    /// The successors that were made so far.
+    pub(super) fn known(&self) -> Vec<Arc<Key>> {
+        lock(&self.ahead).keys.clone()
+    }
+
     /// The successors that were made so far, and whether somebody should begin to make them.
     pub(super) fn ahead(&self) -> (Vec<Arc<Key>>, bool) {
         let mut ahead = lock(&self.ahead);
