@@ -235,3 +235,22 @@ async def test_a_room_without_encryption_has_nothing_to_switch_on(studio: Studio
         room.e2ee_manager.set_enabled(True)
     with pytest.raises(StateError):
         _ = rtc.Room().e2ee_manager
+
+
+async def test_encryption_goes_on_after_joining_anew(studio: Studio):
+    ada, bob = await studio.pair(encryption=hkdf())
+    states = States(bob)
+    async with Tone(440) as tone:
+        await ada.local_participant.publish_track(tone.track, MICROPHONE)
+        ear = Ear((await subscribed(bob, rtc.TrackKind.KIND_AUDIO)).track)
+        await ear.hears(440)
+        await ear.close()
+        again = asyncio.ensure_future(bob.wait_for("track_subscribed", timeout=30))
+        await ada.simulate_scenario(rtc.SimulateScenarioKind.SIMULATE_FULL_RECONNECT)
+        track, publication, _ = await again
+        assert publication.encryption_type is rtc.EncryptionType.GCM
+        ear = Ear(track)
+        await ear.hears(440)
+        await ear.close()
+    assert [each.track_sid for each in ada.e2ee_manager.frame_cryptors()] == [publication.sid]
+    assert {state for _, state in states.seen} == {STATE.OK}
