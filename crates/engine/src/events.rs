@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -74,10 +75,18 @@ pub enum Event {
     Log { line: String },
 }
 
+impl Event {
+    fn data_len(&self) -> usize {
+        if let Self::Data { payload, .. } = self { payload.len() } else { 0 }
+    }
+}
+
 /// The queue. Any thread pushes, one owner drains.
 #[derive(Debug)]
 pub struct EventQueue {
     queue: Mutex<VecDeque<Event>>,
+    /// Bytes of [`Event::Data`] in the queue: all else comes at a pace that its owner sets.
+    data_waiting: AtomicUsize,
     wake: UnixStream,
     parked: UnixStream,
 }
@@ -88,7 +97,7 @@ impl EventQueue {
         let (parked, wake) = UnixStream::pair()?;
         parked.set_nonblocking(true)?;
         wake.set_nonblocking(true)?;
-        Ok(Self { queue: Mutex::default(), wake, parked })
+        Ok(Self { queue: Mutex::default(), data_waiting: AtomicUsize::new(0), wake, parked })
     }
 
     /// The descriptor that is readable while events wait.
@@ -99,6 +108,7 @@ impl EventQueue {
     /// Append, and wake the owner if the queue was empty.
     pub fn push(&self, event: Event) {
         let mut queue = lock(&self.queue);
+        self.data_waiting.fetch_add(event.data_len(), Ordering::Relaxed);
         queue.push_back(event);
         if queue.len() == 1 {
             // A full socket buffer means that a byte is already there: the descriptor is readable either way.
@@ -106,11 +116,17 @@ impl EventQueue {
         }
     }
 
+    /// Bytes of data messages that the owner has not drained.
+    pub fn data_waiting(&self) -> usize {
+        self.data_waiting.load(Ordering::Relaxed)
+    }
+
     /// Up to `limit` of the oldest events. The descriptor stays readable if more are left.
     pub fn drain(&self, limit: usize) -> Vec<Event> {
         let mut queue = lock(&self.queue);
         let count = queue.len().min(limit);
-        let events = queue.drain(..count).collect();
+        let events: Vec<Event> = queue.drain(..count).collect();
+        self.data_waiting.fetch_sub(events.iter().map(Event::data_len).sum(), Ordering::Relaxed);
         if queue.is_empty() {
             let mut bytes = [0; 64];
             while matches!((&self.parked).read(&mut bytes), Ok(count) if count > 0) {}
@@ -122,4 +138,23 @@ impl EventQueue {
 /// Lock, also after a panic elsewhere: what our mutexes guard is valid at every moment.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_data_that_wait_are_counted_until_they_are_drained() {
+        let queue = EventQueue::new().unwrap();
+        for size in [3, 4] {
+            queue.push(Event::Data { peer: 1, label: "_lossy".into(), payload: Bytes::from(vec![0; size]) });
+            queue.push(Event::Readable { sink: 2 });
+        }
+        assert_eq!(queue.data_waiting(), 7);
+        assert_eq!(queue.drain(2).len(), 2);
+        assert_eq!(queue.data_waiting(), 4);
+        queue.drain(10);
+        assert_eq!(queue.data_waiting(), 0);
+    }
 }

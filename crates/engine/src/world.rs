@@ -34,6 +34,8 @@ const UDP_PATIENCE: Duration = Duration::from_secs(2);
 const DISCARD_PORT: u16 = 9;
 /// Bytes that wait for a data channel to open or to drain; for a receiver slower than that, messages are lost.
 const DATA_BACKLOG: usize = 16 << 20;
+/// Bytes of messages that arrived and wait for the program, from all peers; beyond that, who sends more is cut.
+const DATA_UNREAD: usize = 64 << 20;
 
 /// The state of one engine thread.
 pub struct World {
@@ -372,6 +374,9 @@ impl World {
                 self.resume_data(handle, &label);
             }
             peer::Event::DataLow { label } => self.resume_data(handle, &label),
+            peer::Event::Data { .. } if self.events.data_waiting() > DATA_UNREAD => {
+                self.end_peer(handle, "failed", "the program does not take the data that arrives".into());
+            }
             peer::Event::Data { label, payload, .. } => {
                 self.emit(Event::Data { peer: handle, label: label.to_string(), payload });
             }
