@@ -14,6 +14,8 @@ const TAIL_PATIENCE: u32 = 2;
 const REFILL_TICKS: usize = 2;
 /// Ticks without audio after which what comes is a new beginning, that is played at once.
 const PAUSE_TICKS: u32 = 10;
+/// Samples no louder than this are a pause, of which a tick may be left out to make up for one that came too late.
+const QUIET: u16 = 100;
 
 /// Shared by the Python object and the engine thread.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ struct Queue {
     starved_ticks: u32,
     /// Ticks since the queue ran dry in mid-stream, up to [`PAUSE_TICKS`].
     dry_ticks: u32,
+    /// Ticks that were silent because captures came late: who captures at real-time pace is that much ahead since.
+    overdue_ticks: u32,
     playing: bool,
     /// The last samples were taken by the previous tick and are being played during this one.
     in_flight: bool,
@@ -106,6 +110,7 @@ impl AudioSource {
         queue.samples.clear();
         queue.playing = false;
         queue.dry_ticks = PAUSE_TICKS;
+        queue.overdue_ticks = 0;
         queue.in_flight = false;
         for capture in std::mem::take(&mut queue.waiting) {
             self.events.push(Event::Captured { source: self.handle, request: capture.request });
@@ -159,6 +164,7 @@ impl AudioSource {
         let wanted = frames * channels;
         out.clear();
 
+        queue.catch_up(wanted);
         let available = queue.samples.len();
         let gathered = if queue.dry_ticks < PAUSE_TICKS { wanted * REFILL_TICKS } else { wanted };
         let ending = !queue.drains.is_empty() && queue.waiting.is_empty();
@@ -176,6 +182,11 @@ impl AudioSource {
             queue.starved_ticks = if available == 0 { 0 } else { queue.starved_ticks + 1 };
         }
         queue.dry_ticks = if enough { 0 } else { (queue.dry_ticks + 1).min(PAUSE_TICKS) };
+        queue.overdue_ticks = match queue.dry_ticks {
+            0 => queue.overdue_ticks,
+            PAUSE_TICKS => 0,
+            _ => queue.overdue_ticks + 1,
+        };
         queue.playing = enough;
         out.resize(wanted, 0);
         queue.refill(self);
@@ -190,6 +201,16 @@ impl AudioSource {
 impl Queue {
     fn is_empty(&self) -> bool {
         self.samples.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Leave a quiet tick of `wanted` samples out if the queue has grown because captures came late.
+    fn catch_up(&mut self, wanted: usize) {
+        let grown = self.samples.len() > wanted * REFILL_TICKS;
+        let mut next = self.samples.iter().take(wanted);
+        if self.overdue_ticks > 0 && grown && next.all(|sample| sample.unsigned_abs() <= QUIET) {
+            self.samples.drain(..wanted);
+            self.overdue_ticks -= 1;
+        }
     }
 
     fn refill(&mut self, source: &AudioSource) {
@@ -340,6 +361,28 @@ mod tests {
         (0..PAUSE_TICKS).for_each(|_| drop(tick(&source)));
         source.capture(4, &frame(10, 4));
         assert_eq!(tick(&source)[0], 4);
+    }
+
+    #[test]
+    fn the_queue_is_as_short_after_a_late_capture_as_before_it_once_there_is_a_pause() {
+        let (source, _events) = source(50);
+        let capture = |count: usize, value| (0..count).for_each(|_| drop(source.capture(1, &frame(10, value))));
+        capture(1, 5000);
+        tick(&source);
+        // Four ticks without a capture, which then come at once.
+        (0..4).for_each(|_| assert_eq!(tick(&source)[0], 0));
+        capture(5, 5000);
+        for _ in 0..10 {
+            assert_eq!(tick(&source)[0], 5000);
+            capture(1, 5000);
+        }
+        assert_eq!(source.queued(), 0.05);
+        for _ in 0..10 {
+            tick(&source);
+            capture(1, 3);
+        }
+        assert_eq!(source.queued(), 0.02);
+        assert_eq!(tick(&source)[0], 3);
     }
 
     #[test]
