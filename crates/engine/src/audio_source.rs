@@ -366,7 +366,11 @@ mod tests {
     #[test]
     fn the_queue_is_as_short_after_a_late_capture_as_before_it_once_there_is_a_pause() {
         let (source, _events) = source(50);
-        let capture = |count: usize, value| (0..count).for_each(|_| drop(source.capture(1, &frame(10, value))));
+        let capture = |count: usize, value| {
+            for _ in 0..count {
+                source.capture(1, &frame(10, value));
+            }
+        };
         capture(1, 5000);
         tick(&source);
         // Four ticks without a capture, which then come at once.
