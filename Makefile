@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup apt build playground check fix test test-rust test-python test-wheel demo wheel bench conversions contact-sheet clean
+.PHONY: help setup apt build playground check fix test test-rust test-python test-livekit test-wheel demo wheel bench conversions contact-sheet clean
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -61,6 +61,10 @@ test-rust: build
 
 test-python: setup build playground
 	$(PYTEST) tests
+
+test-livekit: build ## both clients through a livekit-server: make test-livekit LIVEKIT_SERVER=path/to/livekit-server
+	@test -x "$(LIVEKIT_SERVER)" || { echo 'set LIVEKIT_SERVER to the path of a livekit-server binary'; exit 1; }
+	LIVEKIT_SERVER="$(LIVEKIT_SERVER)" $(PYTEST) tests/interop/test_livekit_server*.py
 
 demo: setup build playground ## a whole call in view: speech and video through the server, transformed, checked, written to demo/
 	$(PY) -m greenroom demo $(DEMO)
