@@ -3,6 +3,7 @@
 use str0m::IceConnectionState;
 use str0m::bwe::BweKind;
 use str0m::rtp::{RtpPacket, Ssrc};
+use str0m::stats::PeerStats;
 
 use crate::peer::{Peer, guard};
 use crate::section::{Codec, Mid, Rid};
@@ -66,13 +67,7 @@ impl Peer {
                 let limit = self.congestion.estimated(self.now, estimate.as_u64());
                 self.limited(limit)
             }
-            Library::PeerStats(stats) => {
-                let loss = self.statistics.outgoing_loss();
-                self.statistics.peer(stats);
-                let limit = loss.and_then(|loss| self.congestion.lost(self.now, loss));
-                let limit = limit.or_else(|| self.congestion.handle_timeout(self.now));
-                self.limited(limit)
-            }
+            Library::PeerStats(stats) => self.judge_loss(stats),
             Library::MediaEgressStats(stats) => {
                 self.statistics.egress(stats);
                 None
@@ -88,6 +83,13 @@ impl Peer {
             _ => None,
         };
         self.events.extend(event);
+    }
+
+    fn judge_loss(&mut self, stats: PeerStats) -> Option<Event> {
+        let loss = self.statistics.outgoing_loss();
+        self.statistics.peer(stats);
+        let limit = loss.and_then(|loss| self.congestion.lost(self.now, loss));
+        self.limited(limit.or_else(|| self.congestion.handle_timeout(self.now)))
     }
 
     fn limited(&self, limit: Option<u64>) -> Option<Event> {
