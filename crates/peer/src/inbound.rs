@@ -89,7 +89,8 @@ impl Peer {
         let loss = self.statistics.outgoing_loss();
         self.statistics.peer(stats);
         let limit = loss.and_then(|loss| self.congestion.lost(self.now, loss));
-        self.limited(limit.or_else(|| self.congestion.handle_timeout(self.now)))
+        let limit = limit.or_else(|| self.congestion.handle_timeout(self.now));
+        self.limited(limit)
     }
 
     fn limited(&self, limit: Option<u64>) -> Option<Event> {
