@@ -84,8 +84,19 @@ async def test_requests_that_never_end_are_hung_up_on(house: House):
                 pass
         writer.close()
 
+    async def drip() -> None:
+        """A header, one byte after the other, that never ends."""
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /rtc HTTP/1.1\r\nX-Long: ")
+        with contextlib.suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.1)
+        writer.close()
+
     async with house.undisturbed(), asyncio.timeout(20):
-        await asyncio.gather(*(hold(start) for start in starts * 10))
+        await asyncio.gather(*(hold(start) for start in starts * 10), *(drip() for _ in range(10)))
 
 
 # -- on the socket -----------------------------------------------------------------------------------------------------

@@ -16,10 +16,10 @@ from .conftest import Footprint
 pytestmark = pytest.mark.soak
 
 CYCLES = 200
-WARM_UP = 50
+WARM_UP = 30
 AT_ONCE = 10
 #: Bytes by which memory may differ between two moments at which nothing is held: the allocator's slack.
-SLACK = 3 * 1024 * 1024
+SLACK = 4 * 1024 * 1024
 
 TONE = (8000 * np.sin(2 * np.pi * 440 * np.arange(480) / 48_000)).astype(np.int16).tobytes()
 PICTURE = bytes((200, 40, 40, 255)) * (64 * 48)
@@ -203,7 +203,7 @@ def warm() -> None:
 
     async def calls() -> None:
         async with Server(host="127.0.0.1", port=0, departure_timeout=0.1) as server:
-            await _run(server, client_closes, 120, 0)
+            await _run(server, client_closes, 200, 0)
 
     asyncio.run(calls())
 
