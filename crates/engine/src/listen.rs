@@ -492,8 +492,17 @@ impl World {
                 tracing::debug!(%error, "datagram refused");
             }
             entry.mark(handle, &mut world.dirty);
+            if is_dtls(datagram) {
+                // The library keeps some thirty records and drops what comes on top of them.
+                world.drain(handle);
+            }
         });
     }
+}
+
+/// By its first byte (RFC 7983).
+fn is_dtls(datagram: &[u8]) -> bool {
+    matches!(datagram, [20..=63, ..])
 }
 
 /// A datagram in the arena of the turn.
