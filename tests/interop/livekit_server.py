@@ -67,21 +67,25 @@ class LivekitServer:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return
             time.sleep(0.05)
-        self.stop()
+        self.kill()
         raise RuntimeError(f"livekit-server did not start; its last words:\n{self.log.read_text()[-2000:]}")
 
-    def stop(self, *, kill: bool = False) -> None:
-        """End the process: politely, or without a word to its clients."""
+    def kill(self) -> None:
+        """End the process without a word to its clients."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill() if kill else process.terminate()
-            # The first signal asks it to wait for its clients, the second not to.
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
+            process.kill()
+            process.wait(10)
+
+    def shut_down(self) -> None:
+        """End the process as an operator does: it tells its clients to leave."""
+        # The first signal asks it to wait for its clients, the second not to.
+        self._process.terminate()
+        while "exit requested" not in self.log.read_text():
+            time.sleep(0.02)
+        self._process.terminate()
+        self._process.wait(10)
+        self.kill()
 
     def token(self, identity: str, room: str, **grants: object) -> str:
         grant = api.VideoGrants(**{"room_join": True, "room": room, "can_update_own_metadata": True} | grants)
@@ -96,7 +100,7 @@ def running(folder: Path, **rtc: object) -> Iterator[LivekitServer]:
     try:
         yield server
     finally:
-        server.stop(kill=True)
+        server.kill()
 
 
 @pytest.fixture(scope="module")

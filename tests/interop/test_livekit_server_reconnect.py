@@ -116,15 +116,25 @@ async def test_the_server_ends_the_session(lab, mode):
 
 
 @OURS
-@pytest.mark.parametrize("kill", [True, False], ids=["killed", "stopped"])
-async def test_a_server_that_was_restarted_is_joined_anew(tmp_path, livekit, mode, kill):
+async def test_a_server_that_shuts_down_ends_the_room(tmp_path, livekit, mode):
+    with running(tmp_path) as server:
+        lab = Lab(server)
+        async with lab.joined("ada", mode) as ada, tone(ada, 440):
+            await asyncio.to_thread(server.shut_down)
+            (reason,) = await ada.wait("disconnected")
+            assert reason == ours.DisconnectReason.SERVER_SHUTDOWN
+        await lab.api.aclose()
+
+
+@OURS
+async def test_a_server_that_was_killed_and_restarted_is_joined_anew(tmp_path, livekit, mode):
     with running(tmp_path) as server:
         lab = Lab(server)
         async with lab.joined("ada", mode) as ada, lab.joined("bob", mode) as bob:
             async with tone(ada, 440), colour(ada, BLUE, still=True), tone(bob, 880, name="other"):
                 await hear(bob, await bob.remote_track("tone"), seconds=0.2)
                 await see(bob, await bob.remote_track("picture"), frames=1)
-                await asyncio.to_thread(server.stop, kill=kill)
+                await asyncio.to_thread(server.kill)
                 for guest in (ada, bob):
                     await guest.wait("reconnecting")
                     assert guest.room.connection_state == ours.ConnectionState.CONN_RECONNECTING
@@ -152,7 +162,7 @@ async def test_a_server_that_stays_away_ends_the_room_and_whoever_waits(tmp_path
                 track = await bob.remote_track("tone")
                 await hear(bob, track, seconds=0.2)
                 reading = asyncio.create_task(read_to_end(ours.AudioStream(track)))
-                await asyncio.to_thread(server.stop, kill=True)
+                await asyncio.to_thread(server.kill)
                 calling = asyncio.create_task(bob.me.perform_rpc(destination_identity="ada", method="m", payload=""))
                 renaming = asyncio.create_task(bob.me.set_name("Rob"))
                 async with asyncio.timeout(120):
@@ -173,7 +183,7 @@ async def test_leaving_while_the_server_is_away_takes_no_patience(tmp_path, live
     with running(tmp_path) as server:
         lab = Lab(server)
         async with lab.joined("ada", mode) as ada, tone(ada, 440):
-            await asyncio.to_thread(server.stop, kill=True)
+            await asyncio.to_thread(server.kill)
             await ada.wait("reconnecting")
             await asyncio.wait_for(ada.room.disconnect(), 5)
             assert not ada.room.isconnected()
