@@ -82,8 +82,17 @@ class Engine:
         """One ICE-lite connection of a participant. `offers`: we make the offers (dual mode's subscriber side)."""
 
     def add_track(
-        self, room: int, track: int, peer: int, mid: str, *, kind: str, layers: Sequence[tuple[str, int, int, int]],
-        detect_speaker: bool, priority: int = 1, encrypted: bool = False,
+        self,
+        room: int,
+        track: int,
+        peer: int,
+        mid: str,
+        *,
+        kind: str,
+        layers: Sequence[tuple[str, int, int, int]],
+        detect_speaker: bool,
+        priority: int = 1,
+        encrypted: bool = False,
     ) -> None:
         """Make the media that `peer` sends on `mid` a track others can subscribe to.
 
@@ -131,8 +140,19 @@ class Engine:
         """One full-ICE connection. `data_channels`: create `_reliable`, `_lossy` and `_data_track`."""
 
     def add_sender(
-        self, peer: int, sender: int, source: AudioSource | VideoSource, *, cid: str, stream_id: str,
-        codec: str, bitrate: int, fps: int, layers: Sequence[tuple[str, int, int, int, int]], dtx: bool, red: bool,
+        self,
+        peer: int,
+        sender: int,
+        source: AudioSource | VideoSource,
+        *,
+        cid: str,
+        stream_id: str,
+        codec: str,
+        bitrate: int,
+        fps: int,
+        layers: Sequence[tuple[str, int, int, int, int]],
+        dtx: bool,
+        red: bool,
     ) -> None:
         """Send a source on a new sendonly section of the next offer.
 
@@ -241,9 +261,7 @@ class VideoSource:
     """The newest picture, in front of any number of encoders and local sinks. No queue."""
 
     def __new__(cls, engine: Engine, source: int, width: int, height: int, is_screencast: bool) -> Self: ...
-    def capture(
-        self, format: int, width: int, height: int, data: Buffer, timestamp_us: int, rotation: int
-    ) -> None:
+    def capture(self, format: int, width: int, height: int, data: Buffer, timestamp_us: int, rotation: int) -> None:
         """Convert to I420 and hand over, with the GIL released. timestamp_us 0 = now; rotation 0, 90, 180 or 270."""
 
     def close(self) -> None: ...

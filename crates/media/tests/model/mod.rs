@@ -50,33 +50,15 @@ fn plane(data: &mut impl Iterator<Item = f64>, width: usize, height: usize) -> P
 impl Model {
     pub fn read(format: VideoFormat, width: usize, height: usize, data: &[u8]) -> Self {
         if let Some((size, rgb, a)) = order(format) {
-            let rows: Vec<Vec<&[u8]>> = data
-                .chunks(size * width)
-                .map(|row| row.chunks(size).collect())
-                .collect();
+            let rows: Vec<Vec<&[u8]>> = data.chunks(size * width).map(|row| row.chunks(size).collect()).collect();
             let pick = |pixel: &&[u8]| rgb.map(|index| f64::from(pixel[index]));
-            let content = Content::Rgb(
-                rows.iter()
-                    .map(|row| row.iter().map(pick).collect())
-                    .collect(),
-            );
-            let alpha = a.map(|a| {
-                rows.iter()
-                    .map(|row| row.iter().map(|p| f64::from(p[a])).collect())
-                    .collect()
-            });
-            return Self {
-                width,
-                height,
-                content,
-                alpha,
-            };
+            let content = Content::Rgb(rows.iter().map(|row| row.iter().map(pick).collect()).collect());
+            let alpha = a.map(|a| rows.iter().map(|row| row.iter().map(|p| f64::from(p[a])).collect()).collect());
+            return Self { width, height, content, alpha };
         }
         let deep = format == VideoFormat::I010;
         let samples: Vec<f64> = if deep {
-            data.chunks(2)
-                .map(|pair| f64::from(u16::from_le_bytes([pair[0], pair[1]])))
-                .collect()
+            data.chunks(2).map(|pair| f64::from(u16::from_le_bytes([pair[0], pair[1]]))).collect()
         } else {
             data.iter().map(|&byte| f64::from(byte)).collect()
         };
@@ -86,40 +68,18 @@ impl Model {
         let y = plane(&mut samples, width, height);
         let chroma = if format == VideoFormat::Nv12 {
             let pairs = plane(&mut samples, columns * 2, rows);
-            [0, 1].map(|first| {
-                pairs
-                    .iter()
-                    .map(|row| row.iter().skip(first).step_by(2).copied().collect())
-                    .collect()
-            })
+            [0, 1].map(|first| pairs.iter().map(|row| row.iter().skip(first).step_by(2).copied().collect()).collect())
         } else {
-            [
-                plane(&mut samples, columns, rows),
-                plane(&mut samples, columns, rows),
-            ]
+            [plane(&mut samples, columns, rows), plane(&mut samples, columns, rows)]
         };
         let alpha = (format == VideoFormat::I420A).then(|| plane(&mut samples, width, height));
-        Self {
-            width,
-            height,
-            content: Content::Yuv {
-                deep,
-                y,
-                chroma,
-                sampling: (sx, sy),
-            },
-            alpha,
-        }
+        Self { width, height, content: Content::Yuv { deep, y, chroma, sampling: (sx, sy) }, alpha }
     }
 
     /// The samples of the picture in another format, not rounded.
     pub fn write(&self, to: VideoFormat, options: ConvertOptions) -> Vec<f64> {
         let flipped = |plane: &Plane| -> Plane {
-            if options.flip_y {
-                plane.iter().rev().cloned().collect()
-            } else {
-                plane.clone()
-            }
+            if options.flip_y { plane.iter().rev().cloned().collect() } else { plane.clone() }
         };
         let opaque = vec![vec![255.0; self.width]; self.height];
         let alpha = self.alpha.as_ref().map_or(opaque, flipped);
@@ -133,8 +93,7 @@ impl Model {
                 for (x, pixel) in row.iter().enumerate() {
                     let mut bytes = vec![0.0; size];
                     (0..3).for_each(|channel| bytes[rgb[channel]] = pixel[channel]);
-                    a.into_iter()
-                        .for_each(|position| bytes[position] = alpha[y][x]);
+                    a.into_iter().for_each(|position| bytes[position] = alpha[y][x]);
                     out.extend(bytes);
                 }
             }
@@ -144,13 +103,7 @@ impl Model {
         let (y, chroma) = self.to_yuv(sampling(to), deep, options);
         let mut out: Vec<f64> = y.concat();
         if to == VideoFormat::Nv12 {
-            out.extend(
-                chroma[0]
-                    .concat()
-                    .iter()
-                    .zip(chroma[1].concat())
-                    .flat_map(|(&u, v)| [u, v]),
-            );
+            out.extend(chroma[0].concat().iter().zip(chroma[1].concat()).flat_map(|(&u, v)| [u, v]));
         } else {
             out.extend(chroma[0].concat());
             out.extend(chroma[1].concat());
@@ -164,12 +117,7 @@ impl Model {
     fn to_rgb(&self, options: ConvertOptions) -> Vec<Vec<[f64; 3]>> {
         let (deep, y, chroma, (sx, sy)) = match &self.content {
             Content::Rgb(pixels) => return pixels.clone(),
-            Content::Yuv {
-                deep,
-                y,
-                chroma,
-                sampling,
-            } => (*deep, y, chroma, *sampling),
+            Content::Yuv { deep, y, chroma, sampling } => (*deep, y, chroma, *sampling),
         };
         let (kr, kb) = weights(options.matrix);
         let [black, luma, middle, span] = codes(options.range, deep);
@@ -187,12 +135,7 @@ impl Model {
         pixels
     }
 
-    fn to_yuv(
-        &self,
-        to: (usize, usize),
-        deep: bool,
-        options: ConvertOptions,
-    ) -> (Plane, [Plane; 2]) {
+    fn to_yuv(&self, to: (usize, usize), deep: bool, options: ConvertOptions) -> (Plane, [Plane; 2]) {
         let (width, height) = (self.width, self.height);
         match &self.content {
             Content::Rgb(pixels) => {
@@ -201,74 +144,35 @@ impl Model {
                     pixels.reverse();
                 }
                 let codes = |pixel: [f64; 3]| yuv(pixel, options, deep);
-                let y = pixels
-                    .iter()
-                    .map(|row| row.iter().map(|&pixel| codes(pixel)[0]).collect())
-                    .collect();
+                let y = pixels.iter().map(|row| row.iter().map(|&pixel| codes(pixel)[0]).collect()).collect();
                 let means = blocks(width, height, to, |x, y| pixels[y][x]);
-                (
-                    y,
-                    [1, 2].map(|c| {
-                        means
-                            .iter()
-                            .map(|row| row.iter().map(|&mean| codes(mean)[c]).collect())
-                            .collect()
-                    }),
-                )
+                (y, [1, 2].map(|c| means.iter().map(|row| row.iter().map(|&mean| codes(mean)[c]).collect()).collect()))
             }
-            Content::Yuv {
-                deep: from_deep,
-                y,
-                chroma,
-                sampling,
-            } => {
-                let depth = |plane: &Plane, chroma| {
-                    change_depth(plane, *from_deep, deep, chroma, options.range)
-                };
+            Content::Yuv { deep: from_deep, y, chroma, sampling } => {
+                let depth = |plane: &Plane, chroma| change_depth(plane, *from_deep, deep, chroma, options.range);
                 let mut luma = depth(y, false);
                 if options.flip_y {
                     luma.reverse();
                 }
-                (
-                    luma,
-                    [0, 1].map(|c| {
-                        depth(
-                            &self.resample(&chroma[c], *sampling, to, options.flip_y),
-                            true,
-                        )
-                    }),
-                )
+                (luma, [0, 1].map(|c| depth(&self.resample(&chroma[c], *sampling, to, options.flip_y), true)))
             }
         }
     }
 
     /// Chroma in another sampling: turned over while it has every row, repeated or averaged.
-    fn resample(
-        &self,
-        plane: &Plane,
-        from: (usize, usize),
-        to: (usize, usize),
-        flip_y: bool,
-    ) -> Plane {
+    fn resample(&self, plane: &Plane, from: (usize, usize), to: (usize, usize), flip_y: bool) -> Plane {
         let mut plane = plane.clone();
         if from.1 == to.1 {
             if flip_y {
                 plane.reverse();
             }
-            return blocks(self.width, plane.len(), (to.0, 1), |x, y| {
-                [plane[y][x / from.0]; 3]
-            })
-            .iter()
-            .map(|row| row.iter().map(|value| value[0]).collect())
-            .collect();
+            return blocks(self.width, plane.len(), (to.0, 1), |x, y| [plane[y][x / from.0]; 3])
+                .iter()
+                .map(|row| row.iter().map(|value| value[0]).collect())
+                .collect();
         }
-        let mut full: Plane = (0..self.height)
-            .map(|y| {
-                (0..self.width)
-                    .map(|x| plane[y / from.1][x / from.0])
-                    .collect()
-            })
-            .collect();
+        let mut full: Plane =
+            (0..self.height).map(|y| (0..self.width).map(|x| plane[y / from.1][x / from.0]).collect()).collect();
         if flip_y {
             full.reverse();
         }
@@ -293,10 +197,7 @@ fn blocks(
             let (mut sum, mut count) = ([0.0; 3], 0.0);
             for y in top..(top + size.1).min(height) {
                 for x in left..(left + size.0).min(width) {
-                    at(x, y)
-                        .iter()
-                        .zip(&mut sum)
-                        .for_each(|(value, sum)| *sum += value);
+                    at(x, y).iter().zip(&mut sum).for_each(|(value, sum)| *sum += value);
                     count += 1.0;
                 }
             }
@@ -347,25 +248,16 @@ fn change_depth(plane: &Plane, from: bool, to: bool, chroma: bool, range: Range)
             ((code - black) / luma * new_luma + new_black).clamp(0.0, most)
         }
     };
-    plane
-        .iter()
-        .map(|row| row.iter().map(change).collect())
-        .collect()
+    plane.iter().map(|row| row.iter().map(change).collect()).collect()
 }
 
 /// The largest distance between the bytes of a picture and the samples they should be.
 pub fn worst_difference(format: VideoFormat, data: &[u8], expected: &[f64]) -> f64 {
     let samples: Vec<f64> = if format == VideoFormat::I010 {
-        data.chunks(2)
-            .map(|pair| f64::from(u16::from_le_bytes([pair[0], pair[1]])))
-            .collect()
+        data.chunks(2).map(|pair| f64::from(u16::from_le_bytes([pair[0], pair[1]]))).collect()
     } else {
         data.iter().map(|&byte| f64::from(byte)).collect()
     };
     assert_eq!(samples.len(), expected.len());
-    samples
-        .iter()
-        .zip(expected)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f64::max)
+    samples.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
