@@ -1,11 +1,11 @@
 """What agents cost: importing, starting jobs, and many jobs in one worker, beside the official framework.
 
-    python benches/agents.py [--part import|dispatch|echo|idle] [--jobs 50] [--dispatches 100] [--seconds 5] [--json FILE]
+    python benches/agents.py [--part PART] [--jobs 50] [--dispatches 100] [--seconds 5] [--only FRAMEWORK] [--json FILE]
 
 `import`: time and memory that importing the agents adds to a bare interpreter, the least of several starts.
-`dispatch`: jobs one after another; `started` is from the assignment to the first line of the entrypoint, `call` from the
-dispatch to it, `joined` until the agent is in its room, all in ms.
-`idle`: memory and threads that a joined job which does nothing adds (proportional set size of all processes of the worker).
+`dispatch`: jobs one after another; `started` is from the assignment to the first line of the entrypoint, `call` from
+the dispatch to it, `joined` until the agent is in its room, all in ms.
+`idle`: memory and threads that a joined job which does nothing adds (proportional set size of the worker's processes).
 `echo`: so many rooms with one caller each who sends a tone and hears it back, all in one worker; `gaps` are silences
 of 40 ms or more at the callers after the first second, `lag` how late the worker's event loop ran, in ms, and `cpu`
 the processors' seconds per second of the worker.
@@ -64,7 +64,8 @@ def imports(options: argparse.Namespace) -> dict[str, Any]:
         "import resource, sys, time\n"
         "begin, base = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "import {module}\n"
-        "print(time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, len(sys.modules))\n"
+        "took, most = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "print(took, most, len(sys.modules))\n"
     )
     found: dict[str, Any] = {}
     print(f"{'import':28}{'seconds':>10}{'MB in all':>12}{'modules':>10}")
@@ -111,7 +112,7 @@ class Stage:
         )
         self._reader = asyncio.create_task(self._read())
         async with asyncio.timeout(60):
-            while not self.server._core.dispatcher.machine.worker_count:
+            while not self.server._core.dispatcher.machine.worker_count:  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.05)
         return self
 

@@ -91,9 +91,9 @@ async def test_an_entrypoint_that_ignores_its_cancellation_cannot_keep_the_worke
 async def test_a_process_that_dies_fails_its_job_only(desk: Desk):
     dying = await desk.work(worker(staff.dier, JobExecutorType.PROCESS))
     await desk.dispatch("staff")
-    await until(lambda: dying._running.ended_jobs["failed"] == 1)
+    await until(lambda: dying._running._figures.failed == 1)
     await desk.dispatch("staff", room="again")
-    await until(lambda: dying._running.ended_jobs["failed"] == 2)
+    await until(lambda: dying._running._figures.failed == 2)
 
 
 async def test_a_process_over_its_memory_limit_is_ended(desk: Desk, caplog):

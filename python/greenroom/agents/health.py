@@ -60,7 +60,7 @@ class HealthPage:
         await self._runner.setup()
         for each in [port] if metrics_port is None else [port, metrics_port]:
             try:
-                await web.TCPSite(self._runner, host or None, each).start()
+                await web.TCPSite(self._runner, host or "0.0.0.0", each).start()
             except OSError as error:
                 await self.close()
                 advice = "choose another one with port=... of the worker's options, or 0 for any"

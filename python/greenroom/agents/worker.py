@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
 from greenroom.agents import loading
 from greenroom.agents.job import RunningJobInfo
 from greenroom.agents.options import WorkerOptions, WorkerType
-from greenroom.agents.worker_run import WorkerRun
+from greenroom.agents.worker_run import WorkerRun, WorkerSetup
 from greenroom.errors import ConfigError, StateError
 from greenroom.rtc.events import EventEmitter
 
@@ -179,7 +179,7 @@ class AgentServer(EventEmitter[EventTypes]):
             raise StateError("the worker runs already")
         loading.refuse_while_loading()
         self._options.validate()
-        running = self._running = WorkerRun(self, self._options, self._session_end, devmode)
+        running = self._running = WorkerRun(self, WorkerSetup(self._options, self._session_end, devmode))
         try:
             await running.run(register=not unregistered)
         finally:

@@ -10,7 +10,8 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenroom import __version__
 from greenroom.agents.executors import Executor, TaskExecutor, ThreadExecutor
@@ -34,10 +35,11 @@ from greenroom.wire.tokens import Claims, VideoGrants, encode_token
 if TYPE_CHECKING:
     from greenroom.agents.context import JobContext
 
-__all__ = ["WorkerRun"]
+__all__ = ["WorkerRun", "WorkerSetup"]
 
 log = logging.getLogger("greenroom.agents")
 
+T = TypeVar("T")
 LOAD_INTERVAL = 0.5
 
 
@@ -52,55 +54,65 @@ class _Offer:
     assigned: asyncio.Future[None] | None = None
 
 
+@dataclasses.dataclass(slots=True)
+class _Figures:
+    """How busy the machine is, 0 to 1, and how many jobs have ended how."""
+
+    load: float = 0.0
+    succeeded: int = 0
+    failed: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """What a worker runs with: its options, the handler of a session's end, and whether this is development."""
+
+    options: WorkerOptions
+    session_end: Callable[[JobContext], Awaitable[None] | None] | None
+    devmode: bool
+
+    def value(self, setting: T | ServerEnvOption[T]) -> T:
+        """The value of a setting that may differ between development and production."""
+        return ServerEnvOption.getvalue(setting, self.devmode)
+
+
 class WorkerRun:
     """A worker while it runs: the machine with a clock, a socket and an executor."""
 
-    def __init__(
-        self,
-        owner: EventEmitter[Any],
-        options: WorkerOptions,
-        session_end: Callable[[JobContext], Awaitable[None] | None] | None,
-        devmode: bool,
-    ) -> None:
+    def __init__(self, owner: EventEmitter[Any], setup: WorkerSetup) -> None:
+        options = setup.options
         self._owner = owner
-        self._options = options
-        self._session_end = session_end
+        self._setup = setup
         self._credentials = options.credentials()
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskSet(log)
         self._link: WorkerLink | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._watchdog: Watchdog | None = None
         self._offers: dict[str, _Offer] = {}
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._closed = asyncio.Event()
-        self._devmode = devmode
+        self._health = HealthPage(self._state)
+        self._figures = _Figures()
         self.jobs: dict[str, RunningJobInfo] = {}
-        self.load = 0.0
-        self.ended_jobs = {"success": 0, "failed": 0}
         settings = WorkerSettings(
-            _registration(options),
-            ServerEnvOption.getvalue(options.load_threshold, devmode),
-            options.max_jobs,
-            options.max_retry,
+            _registration(options), setup.value(options.load_threshold), options.max_jobs, options.max_retry
         )
         self.machine = Worker(settings, random.random)
-        self._port = ServerEnvOption.getvalue(options.port, devmode)
-        self._health = HealthPage(self._state)
         self._executor = self._make_executor()
 
     async def run(self, *, register: bool) -> None:
         """Work until the end."""
+        options = self._setup.options
         try:
-            await self._health.start(self._options.host, self._port, self._options.prometheus_port)
+            await self._health.start(options.host, self._setup.value(options.port), options.prometheus_port)
             import_for_joining()
             await self._executor.start()
-            self._watchdog = Watchdog()
-            self._tasks.spawn(self._measure_load(), name="load")
-            self._owner.emit("worker_started")
-            if register:
-                self._apply(self.machine.start())
-            await asyncio.shield(self._over)
+            with closing(Watchdog()):
+                self._tasks.spawn(self._measure_load(), name="load")
+                self._owner.emit("worker_started")
+                if register:
+                    self._apply(self.machine.start())
+                await asyncio.shield(self._over)
         finally:
             await self._close()
 
@@ -146,14 +158,14 @@ class WorkerRun:
 
     def _state(self) -> WorkerState:
         return WorkerState(
-            self._options.agent_name,
-            self._options.worker_type.name,
+            self._setup.options.agent_name,
+            self._setup.options.worker_type.name,
             self.machine.worker_id,
             self.machine.draining,
-            self.load,
+            self._figures.load,
             len(self.jobs),
-            self.ended_jobs["success"],
-            self.ended_jobs["failed"],
+            self._figures.succeeded,
+            self._figures.failed,
         )
 
     # -- the machine -------------------------------------------------------------------------------------------------
@@ -201,7 +213,9 @@ class WorkerRun:
             await link.close()
         await asyncio.sleep(delay)
         try:
-            self._link = await WorkerLink.open(self._credentials, self._options.http_proxy, self._received, self._lost)
+            self._link = await WorkerLink.open(
+                self._credentials, self._setup.options.http_proxy, self._received, self._lost
+            )
         except SocketRefusedError as refused:
             log.warning("%s", refused)
             self._apply(self.machine.refused(str(refused), final=refused.status in (401, 404)))
@@ -241,15 +255,15 @@ class WorkerRun:
                 self._offers.pop(job_id, None)
 
     def _accept(self, offer: _Offer, answer: Answer) -> asyncio.Future[None]:
-        if answer.entrypoint is None and self._options.entrypoint_fnc is None:
+        if answer.entrypoint is None and self._setup.options.entrypoint_fnc is None:
             raise ConfigError("accept() needs an entrypoint, because the worker has no entrypoint_fnc")
         offer.answer, offer.accepted_at = answer, time.time()
         offer.assigned = self._loop.create_future()
         offer.assigned.add_done_callback(_retrieved)
         arguments = answer.arguments
         attributes = dict(arguments.attributes or {})
-        if self._options.agent_name:
-            attributes["lk.agent.name"] = self._options.agent_name
+        if self._setup.options.agent_name:
+            attributes["lk.agent.name"] = self._setup.options.agent_name
         acceptance = worker_io.Acceptance(arguments.identity, arguments.name, arguments.metadata, attributes)
         self._apply(self.machine.accept(self._loop.time(), offer.job.id, acceptance))
         return offer.assigned
@@ -282,7 +296,7 @@ class WorkerRun:
         self._start(info, offer.answer)
 
     def _start(self, info: RunningJobInfo, answer: Answer) -> None:
-        entrypoint = answer.entrypoint or self._options.entrypoint_fnc
+        entrypoint = answer.entrypoint or self._setup.options.entrypoint_fnc
         if entrypoint is None:
             raise ConfigError("there is no entrypoint to run")
         job_id = info.job.id
@@ -291,9 +305,9 @@ class WorkerRun:
             entrypoint=entrypoint,
             auto_subscribe=answer.auto_subscribe,
             auto_disconnect=answer.auto_disconnect,
-            limits=job_run.Limits(self._options.entrypoint_timeout, self._options.shutdown_process_timeout),
-            session_end=self._session_end,
-            session_end_timeout=self._options.session_end_timeout,
+            limits=job_run.Limits(self._setup.options.entrypoint_timeout, self._setup.options.shutdown_process_timeout),
+            session_end=self._setup.session_end,
+            session_end_timeout=self._setup.options.session_end_timeout,
             api_key=self._credentials[1],
             api_secret=self._credentials[2],
         )
@@ -320,13 +334,14 @@ class WorkerRun:
         """A job is over."""
         if self.jobs.pop(job_id, None) is None:
             return
-        self.ended_jobs["failed" if error else "success"] += 1
+        self._figures.failed += bool(error)
+        self._figures.succeeded += not error
         log.info("job %s %s", job_id, "failed" if error else "ended")
         self._apply(self.machine.job_ended(self._loop.time(), job_id, error))
         self._owner.emit("job_ended", job_id, error)
 
     async def _call_handler(self, request: JobRequest) -> None:
-        handler = self._options.request_fnc
+        handler = self._setup.options.request_fnc
         if handler is None:
             await request.accept()
         elif inspect.isawaitable(result := handler(request)):
@@ -347,33 +362,35 @@ class WorkerRun:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     async def _measure_load(self) -> None:
-        measure = self._options.load_fnc or CpuLoad()
+        measure = self._setup.options.load_fnc or CpuLoad()
         arguments = (self._owner,) if _takes_argument(measure) else ()
         while True:
             try:
-                self.load = float(measure(*arguments))
+                self._figures.load = float(measure(*arguments))
             except Exception:
                 log.exception("load_fnc failed")
             else:
-                self._apply(self.machine.set_load(self._loop.time(), self.load))
+                self._apply(self.machine.set_load(self._loop.time(), self._figures.load))
             await asyncio.sleep(LOAD_INTERVAL)
 
     def _make_executor(self) -> Executor:
-        match self._options.job_executor_type:
+        match self._setup.options.job_executor_type:
             case JobExecutorType.TASK:
-                return TaskExecutor(self, self._options.prewarm_fnc)
+                return TaskExecutor(self, self._setup.options.prewarm_fnc)
             case JobExecutorType.THREAD:
-                return ThreadExecutor(self, self._options.prewarm_fnc)
+                return ThreadExecutor(self, self._setup.options.prewarm_fnc)
             case JobExecutorType.PROCESS:
                 from greenroom.agents.processes import ProcessExecutor, ProcessLimits
 
                 limits = ProcessLimits(
-                    self._options.job_memory_warn_mb,
-                    self._options.job_memory_limit_mb,
-                    self._options.initialize_process_timeout,
-                    ServerEnvOption.getvalue(self._options.num_idle_processes, self._devmode),
+                    self._setup.options.job_memory_warn_mb,
+                    self._setup.options.job_memory_limit_mb,
+                    self._setup.options.initialize_process_timeout,
+                    self._setup.value(self._setup.options.num_idle_processes),
                 )
-                return ProcessExecutor(self, self._options.prewarm_fnc, limits, self._options.preload_modules or ())
+                return ProcessExecutor(
+                    self, self._setup.options.prewarm_fnc, limits, self._setup.options.preload_modules or ()
+                )
 
     def _finish(self, error: Exception | None) -> None:
         if self._over.done():
@@ -386,8 +403,6 @@ class WorkerRun:
     async def _close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._watchdog is not None:
-            self._watchdog.close()
         try:
             await self._executor.close()
             await self._health.close()
