@@ -1,6 +1,7 @@
 //! Answering offers: attached tracks are matched to the receive-only sections that the other side offers.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use str0m::change::{SdpAnswer, SdpOffer};
 use str0m::media::Rid as LibraryRid;
@@ -9,6 +10,13 @@ use crate::negotiation::{Direction, Media, Sdp, sections};
 use crate::peer::{Origin, Peer, Slot, Track, guard};
 use crate::section::{Codec, Description, MediaKind, Mid, Missing, Preference, Section};
 use crate::{PeerError, Role, payload};
+
+/// Sent packets that are kept to be sent again, and for how long.
+const REPAIR_PACKETS: usize = 2000;
+const REPAIR_AGE: Duration = Duration::from_secs(3);
+/// The share of the bytes of a second that may be repairs: an outage of half a second has to be made up for. A server
+/// keeps to the library's 15 %: it tells heavy loss by what is not repaired.
+const REPAIR_SHARE: f32 = 0.5;
 
 impl Peer {
     /// Sets how to receive a track of the other side: heeded in every answer from now on, in the section whose msid has this
@@ -176,9 +184,15 @@ impl Peer {
             rids => rids.iter().copied().map(Some).collect(),
         };
         let mut api = self.rtc.direct_api();
+        let client = self.role == Role::Client;
+        let known = std::mem::take(&mut track.streams);
         let stream = |rid: Option<crate::Rid>| {
             let stream = api.stream_tx_by_mid(mid.0, rid.map(|rid| rid.0))?;
-            Some((rid, stream.ssrc()))
+            let entry = (rid, stream.ssrc());
+            if client && !known.contains(&entry) {
+                stream.set_rtx_cache(REPAIR_PACKETS, REPAIR_AGE, Some(REPAIR_SHARE));
+            }
+            Some(entry)
         };
         track.streams = rids.into_iter().filter_map(stream).collect();
     }

@@ -293,6 +293,27 @@ fn heavy_loss_sets_a_limit_that_is_lifted_when_the_loss_is_over() {
 }
 
 #[test]
+fn video_lost_in_an_outage_is_sent_again_and_so_is_what_is_lost_behind_it() {
+    let mut net = Network::new();
+    net.client().attach(1, local(MediaKind::Video, "camera", &[Codec::Vp8]));
+    net.connect();
+    let mut source = Source::new(1, Codec::Vp8);
+    net.stream(CLIENT, &mut source, 50);
+    net.cut = [true, true];
+    net.stream(CLIENT, &mut source, 25);
+    net.cut = [false, false];
+    net.loss = [5, 5];
+    net.stream(CLIENT, &mut source, 60);
+    net.loss = [0, 0];
+    net.stream(CLIENT, &mut source, 5);
+    net.run_ms(300);
+    let mut seqs: Vec<u64> = net.packets(SERVER).iter().map(|packet| packet.seq).collect();
+    seqs.sort_unstable();
+    seqs.dedup();
+    assert_eq!(seqs.len(), 140, "all have come in the end");
+}
+
+#[test]
 fn lost_opus_is_asked_for_only_where_it_is_sent_again() {
     let mut net = Network::new();
     net.client().attach(1, local(MediaKind::Audio, "mic", &[Codec::Opus]));
