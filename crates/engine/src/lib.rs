@@ -14,6 +14,7 @@ mod events;
 mod handles;
 mod listen;
 mod logs;
+mod media_clock;
 mod pool;
 mod receiver;
 mod sender;

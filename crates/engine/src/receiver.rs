@@ -20,6 +20,7 @@ use crate::Commander;
 use crate::audio_sink::AudioSink;
 use crate::encryption::frame_kind;
 use crate::events::{Handle, lock};
+use crate::media_clock::MediaClock;
 use crate::pool::Lane;
 use crate::video_sink::VideoSink;
 use crate::world::{World, mime};
@@ -228,7 +229,7 @@ impl World {
                     };
                     if receiver.video_sinks.is_empty() {
                         video.decoder.stale = true;
-                    } else if !video.decoder.submit(frame, self.now.saturating_duration_since(self.media.opened)) {
+                    } else if !video.decoder.submit(frame, self.media.opened) {
                         self.need_keyframe(key);
                     } else {
                         receiver.unseen = None;
@@ -379,6 +380,7 @@ fn decrypted(
 struct Decoder {
     lane: Lane,
     shared: Arc<DecoderShared>,
+    clock: MediaClock,
     /// Frames were left out: only a key frame can be decoded.
     stale: bool,
 }
@@ -401,11 +403,11 @@ impl Decoder {
         });
         let (decoder, sinks, size) = (Mutex::default(), Mutex::default(), AtomicU64::default());
         let shared = DecoderShared { codec, key, commander, decoder, sinks, size };
-        Self { lane, shared: Arc::new(shared), stale: true }
+        Self { lane, shared: Arc::new(shared), clock: MediaClock::default(), stale: true }
     }
 
     /// False when a key frame is needed instead.
-    fn submit(&mut self, frame: jitter::video::Frame, at: std::time::Duration) -> bool {
+    fn submit(&mut self, frame: jitter::video::Frame, opened: Instant) -> bool {
         if self.lane.queued() >= DECODER_BACKLOG {
             self.stale = true;
         }
@@ -414,7 +416,7 @@ impl Decoder {
         }
         self.stale = false;
         let shared = Arc::clone(&self.shared);
-        let timestamp_us = i64::try_from(at.as_micros()).unwrap_or(i64::MAX);
+        let timestamp_us = self.clock.time_us(frame.timestamp, frame.completed.saturating_duration_since(opened));
         self.lane.submit(move || shared.decode(&frame.data, timestamp_us));
         true
     }
