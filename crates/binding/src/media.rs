@@ -115,7 +115,7 @@ impl VideoSource {
         rotation: u16,
     ) -> PyResult<()> {
         let format = crate::video_frame::format_of(py, format)?;
-        if rotation % 90 != 0 || rotation >= 360 {
+        if !rotation.is_multiple_of(90) || rotation >= 360 {
             return Err(PyValueError::new_err(format!("rotation is {rotation}: it must be 0, 90, 180 or 270")));
         }
         let bytes = crate::video_frame::bytes_of(py, &data)?;

@@ -23,7 +23,6 @@ const LIVENESS: Micros = 250_000;
 const DEAD_AFTER: Micros = 500_000;
 /// while another layer had this many frames, has ceased.
 const DEAD_FRAMES: u64 = 8;
-/// Time between two packets of silence.
 
 /// What a call into the room works with.
 pub(crate) struct Context<'a> {
