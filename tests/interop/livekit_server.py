@@ -78,14 +78,11 @@ class LivekitServer:
             process.wait(10)
 
     def shut_down(self) -> None:
-        """End the process as an operator does: it tells its clients to leave."""
+        """Make it end as an operator does: it tells its clients to leave."""
         # The first signal asks it to wait for its clients, the second not to.
-        self._process.terminate()
-        while "exit requested" not in self.log.read_text():
-            time.sleep(0.02)
-        self._process.terminate()
-        self._process.wait(10)
-        self.kill()
+        while self._process.poll() is None and '"force": true' not in self.log.read_text():
+            self._process.terminate()
+            time.sleep(0.1)
 
     def token(self, identity: str, room: str, **grants: object) -> str:
         grant = api.VideoGrants(**{"room_join": True, "room": room, "can_update_own_metadata": True} | grants)
