@@ -80,15 +80,17 @@ async def test_the_rate_is_exact_over_seconds(stage: testing.Stage):
     track = await arrival(bob)
     recorders = [Recorder(track, 22_050, 1, 20), Recorder(track, 48_000, 1, 10)]
     beep, rest = speaker.sine(0.1, 1000), np.zeros(round(0.4 * 44_100))
-    for _ in range(7):
+    for _ in range(6):
         await speaker.play(np.concatenate([beep, rest]))
     await speaker.source.wait_for_playout()
     await recorders[1].more(0.3)
     for recorder in recorders:
-        starts = [start for start, _ in heard(recorder.samples()[:, 0], recorder.rate, 1000)]
-        assert len(starts) == 7
+        found = heard(recorder.samples()[:, 0], recorder.rate, 1000)
+        # While the delay settles, a beep may have a seam.
+        starts = [start for index, (start, _) in enumerate(found) if index == 0 or start - found[index - 1][0] > 0.2]
+        assert len(starts) == 6
         # The first may come before the delay has settled.
-        assert starts[-1] - starts[1] == pytest.approx(5 * 0.5, abs=0.025)
+        assert starts[-1] - starts[1] == pytest.approx(4 * 0.5, abs=0.025)
 
 
 async def test_a_track_published_again_at_another_rate_brings_no_noise(stage: testing.Stage):

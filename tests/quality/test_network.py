@@ -29,7 +29,7 @@ async def test_losses_and_jitter_leave_no_gap(loss: float, delay: float, jitter:
             await recorder.more(1)
             link.loss = loss
             start = recorder.seconds
-            await recorder.more(3)
+            await recorder.more(2.5)
             wave = recorder.samples(start)[:, 0]
         assert link.lost > 10
         assert all(length <= 0.06 for _, length in gaps(wave, 48_000, 0.02))
@@ -52,7 +52,7 @@ async def test_an_outage_of_half_a_second_is_over_when_it_is_over():
             await asyncio.sleep(0.5)
             link.up = True
             out = recorder.seconds - start
-            await recorder.more(2.5)
+            await recorder.more(2)
         wave = recorder.samples(start, start + 3)[:, 0]
         silent = gaps(wave, 48_000, 0.02)
         assert silent, "the outage is heard"
