@@ -18,6 +18,7 @@ import math
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,7 +143,7 @@ def sample_with_perf(pid: int, seconds: float) -> subprocess.Popen[str] | None:
     if shutil.which("perf") is None:
         print("no breakdown: `perf` is not installed")
         return None
-    data = f"/tmp/greenroom-forward-{pid}.perf"
+    data = Path(tempfile.gettempdir()) / f"greenroom-forward-{pid}.perf"
     command = (
         f"perf record -q -e cpu-clock -F 997 -p {pid} -o {data} -- sleep {seconds} >/dev/null 2>&1; "
         f"perf report -i {data} --stdio --no-children --percent-limit 0.8 2>/dev/null | grep -v '^#'; rm -f {data}"

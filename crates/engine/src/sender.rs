@@ -433,7 +433,7 @@ impl World {
         }
         let handles: Vec<Handle> = self.media.audio_sources.keys().copied().collect();
         for handle in handles {
-            self.tick_source(handle);
+            self.guarded(handle, |world| world.tick_source(handle));
         }
         self.tick_receivers();
     }

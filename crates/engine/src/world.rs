@@ -149,15 +149,18 @@ impl World {
         self.fail(scope, panic_message(&*panic));
     }
 
-    /// End the room or peer because of a fault of ours.
+    /// End the room, peer or source because of a fault of ours.
     pub(crate) fn fail(&mut self, scope: Handle, message: String) {
         tracing::error!(scope, message, "a fault ended a room or peer");
         self.emit(Event::EngineFailed { room: scope, message });
         // What the fault has left may well fault again while it is taken down. Every attempt leaves less of it.
         for _ in 0..TEAR_DOWN_ATTEMPTS {
-            let close = |world: &mut World| match world.rooms.contains(scope) {
-                true => world.close_room(scope),
-                false => world.close_peer(scope),
+            let close = |world: &mut World| {
+                if world.rooms.contains(scope) {
+                    return world.close_room(scope);
+                }
+                world.close_peer(scope);
+                world.remove_source(scope);
             };
             if catch_unwind(AssertUnwindSafe(|| close(self))).is_ok() {
                 return;
