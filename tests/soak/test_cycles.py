@@ -18,8 +18,9 @@ pytestmark = pytest.mark.soak
 CYCLES = 200
 WARM_UP = 30
 AT_ONCE = 10
-#: Bytes by which memory may differ between two moments at which nothing is held: the allocator's slack.
-SLACK = 4 * 1024 * 1024
+#: Bytes by which memory may differ between two moments at which nothing is held: the allocator's slack. A young process
+#: grows towards what calls at once need (cancelled tasks: 109, 113, 119, 121, 121, 121, 120 MB at 170 cycles each).
+SLACK = 8 * 1024 * 1024
 
 TONE = (8000 * np.sin(2 * np.pi * 440 * np.arange(480) / 48_000)).astype(np.int16).tobytes()
 PICTURE = bytes((200, 40, 40, 255)) * (64 * 48)
