@@ -12,7 +12,6 @@ from greenroom._native import (
     AudioSink,
     AudioSource,
     Engine,
-    EngineClosedError,
     FlatBuffer,
     FrameBuffer,
     Keyring,
@@ -32,6 +31,7 @@ from greenroom._native import (
     sample_levels,
     scale_samples,
 )
+from greenroom.errors import EngineClosedError
 
 __all__ = [
     "Answer",

@@ -12,9 +12,6 @@ from typing_extensions import Buffer
 
 VERSION: str
 
-class EngineClosedError(Exception):
-    """A command was given to an engine that is closed or has failed."""
-
 @final
 class Engine:
     """One media thread with its sockets, rooms and peers, and one queue of events for Python."""

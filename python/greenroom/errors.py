@@ -17,7 +17,8 @@
     ├── RequestError                        the server refused a request; has its reason
     ├── PayloadTooLargeError (ValueError)   more bytes than the channel takes
     ├── ProtocolError                       the other side broke the protocol
-    └── EngineError                         the media engine failed or is closed
+    └── EngineError                         the media engine failed
+        └── EngineClosedError               it is closed, or was made before this process was forked
 """
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "ConnectError",
     "ConnectTimeoutError",
     "DisconnectedError",
+    "EngineClosedError",
     "EngineError",
     "FrameError",
     "GreenroomError",
@@ -126,4 +128,8 @@ class ProtocolError(GreenroomError):
 
 
 class EngineError(GreenroomError):
-    """The media engine failed or is closed."""
+    """The media engine failed."""
+
+
+class EngineClosedError(EngineError):
+    """The media engine is closed, or was made before this process was forked."""

@@ -16,8 +16,6 @@ use crate::encryption::Keyring;
 use crate::events::to_python;
 use crate::media::{AudioSource, VideoSource};
 
-pyo3::create_exception!(_native, EngineClosedError, pyo3::exceptions::PyException);
-
 /// Events handed over by one `drain`.
 const DRAIN_LIMIT: usize = 4096;
 /// Sections that one offer adds of each kind at most: the number may come from the other side.
@@ -279,6 +277,7 @@ impl Engine {
         dict.set_item("packets", statistics.packets)?;
         dict.set_item("bytes", statistics.bytes)?;
         dict.set_item("frames", statistics.frames)?;
+        dict.set_item("repeats", statistics.repeats)?;
         dict.set_item("keyframes", statistics.keyframes)?;
         dict.set_item("width", statistics.width)?;
         dict.set_item("height", statistics.height)?;
@@ -341,21 +340,30 @@ enum SourceArgument<'py> {
 impl SourceArgument<'_> {
     fn shared(&self) -> SenderSource {
         match self {
-            Self::Audio(source) => SenderSource::Audio(source.handle, source.shared.clone()),
-            Self::Video(source) => SenderSource::Video(source.handle, source.shared.clone()),
+            Self::Audio(source) => SenderSource::Audio(source.0.handle, source.0.shared.clone()),
+            Self::Video(source) => SenderSource::Video(source.0.handle, source.0.shared.clone()),
         }
     }
 }
 
 pub(crate) fn to_python_error(error: EngineError) -> PyErr {
     match error {
-        EngineError::Closed => EngineClosedError::new_err(error.to_string()),
+        EngineError::Closed => Python::attach(|py| greenroom_error(py, "EngineClosedError", &error.to_string())),
         EngineError::Io(error) => match error.raw_os_error() {
             // With its number, so that Python can tell "in use" from "not ours".
             Some(number) => PyOSError::new_err((number, error.to_string())),
             None => error.into(),
         },
         EngineError::Invalid(message) => PyValueError::new_err(message),
+    }
+}
+
+/// One of `greenroom.errors`.
+pub(crate) fn greenroom_error(py: Python<'_>, name: &str, message: &str) -> PyErr {
+    let class = py.import("greenroom.errors").and_then(|module| module.getattr(name));
+    match class.and_then(|class| class.call1((message,))) {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
     }
 }
 

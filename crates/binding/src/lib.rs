@@ -17,7 +17,7 @@ mod _native {
     #[pymodule_export]
     use crate::encryption::Keyring;
     #[pymodule_export]
-    use crate::engine::{Engine, EngineClosedError};
+    use crate::engine::Engine;
     #[pymodule_export]
     use crate::events::Section;
     #[pymodule_export]

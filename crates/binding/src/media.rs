@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use greenroom_engine::{self as core, AudioSinkOptions, Handle};
+use greenroom_engine::{self as core, AudioSinkOptions, Handle, World};
 use greenroom_media::video::VideoFormat;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
@@ -15,13 +15,67 @@ use crate::video_frame::FrameBuffer;
 /// Queue sizes beyond this are a mistake in units.
 const LONGEST_QUEUE: f64 = 600.0;
 
-/// A real-time queue of PCM.
-#[pyclass(frozen, module = "greenroom._native")]
-pub(crate) struct AudioSource {
+/// One end of a stream as its Python object holds it: closed with that at the latest.
+pub(crate) struct End<T: Closes> {
     pub(crate) handle: Handle,
-    pub(crate) shared: Arc<core::AudioSource>,
+    pub(crate) shared: Arc<T>,
     engine: Py<Engine>,
 }
+
+impl<T: Closes> End<T> {
+    fn run(&self, scope: Handle, command: impl FnOnce(&mut World) + Send + 'static) -> PyResult<()> {
+        self.engine.get().run(scope, command)
+    }
+
+    fn close(&self) {
+        let forget = self.shared.close(self.handle);
+        // A closed engine has forgotten it already.
+        let _ = self.run(0, forget);
+    }
+}
+
+impl<T: Closes> Drop for End<T> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+pub(crate) trait Closes: Send + Sync + 'static {
+    /// Nothing passes any more; returns how the engine forgets it.
+    fn close(&self, handle: Handle) -> impl FnOnce(&mut World) + Send + 'static;
+}
+
+impl Closes for core::AudioSource {
+    fn close(&self, handle: Handle) -> impl FnOnce(&mut World) + Send + 'static {
+        self.close();
+        move |world| world.remove_source(handle)
+    }
+}
+
+impl Closes for core::VideoSource {
+    fn close(&self, handle: Handle) -> impl FnOnce(&mut World) + Send + 'static {
+        self.close();
+        move |world| world.remove_source(handle)
+    }
+}
+
+impl Closes for core::AudioSink {
+    fn close(&self, _: Handle) -> impl FnOnce(&mut World) + Send + 'static {
+        self.end();
+        World::sinks_closed
+    }
+}
+
+impl Closes for core::VideoSink {
+    fn close(&self, _: Handle) -> impl FnOnce(&mut World) + Send + 'static {
+        self.end();
+        World::sinks_closed
+    }
+}
+
+/// A real-time queue of PCM.
+#[pyclass(frozen, module = "greenroom._native")]
+pub(crate) struct AudioSource(pub(crate) End<core::AudioSource>);
 
 #[pymethods]
 impl AudioSource {
@@ -37,61 +91,48 @@ impl AudioSource {
         let shared = Arc::new(core::AudioSource::new(source, sample_rate, num_channels, queue_size, events));
         let added = shared.clone();
         engine.get().run(0, move |world| world.add_audio_source(source, added))?;
-        Ok(Self { handle: source, shared, engine })
+        Ok(Self(End { handle: source, shared, engine }))
     }
 
     fn capture(&self, py: Python<'_>, request: u64, data: PyBuffer<u8>, samples_per_channel: usize) -> PyResult<bool> {
         let samples = crate::audio_frame::samples_in(py, &data)?;
-        let wanted = samples_per_channel.saturating_mul(self.shared.num_channels().into());
+        let wanted = samples_per_channel.saturating_mul(self.0.shared.num_channels().into());
         let Some(samples) = samples.get(..wanted) else {
             let message = format!("the frame holds {} samples, {wanted} were declared", samples.len());
             return Err(PyValueError::new_err(message));
         };
-        let (fitted, idle) = self.shared.capture(request, samples);
+        let (fitted, idle) = self.0.shared.capture(request, samples);
         if idle {
-            self.engine.get().run(0, core::World::wake_tick)?;
+            self.0.run(0, core::World::wake_tick)?;
         }
         Ok(fitted)
     }
 
     fn cancel(&self, request: u64) {
-        self.shared.cancel(request);
+        self.0.shared.cancel(request);
     }
 
     fn clear(&self) {
-        self.shared.clear();
+        self.0.shared.clear();
     }
 
     fn notify_drained(&self, request: u64) {
-        self.shared.notify_drained(request);
+        self.0.shared.notify_drained(request);
     }
 
     #[getter]
     fn queued(&self) -> f64 {
-        self.shared.queued()
+        self.0.shared.queued()
     }
 
     fn close(&self) {
-        self.shared.close();
-        let source = self.handle;
-        // On a closed engine the source is gone already.
-        let _ = self.engine.get().run(0, move |world| world.remove_source(source));
-    }
-}
-
-impl Drop for AudioSource {
-    fn drop(&mut self) {
-        self.close();
+        self.0.close();
     }
 }
 
 /// The newest picture.
 #[pyclass(frozen, module = "greenroom._native")]
-pub(crate) struct VideoSource {
-    pub(crate) handle: Handle,
-    pub(crate) shared: Arc<core::VideoSource>,
-    engine: Py<Engine>,
-}
+pub(crate) struct VideoSource(pub(crate) End<core::VideoSource>);
 
 #[pymethods]
 impl VideoSource {
@@ -100,7 +141,7 @@ impl VideoSource {
         let shared = Arc::new(core::VideoSource::new(width, height, is_screencast));
         let added = shared.clone();
         engine.get().run(0, move |world| world.add_video_source(source, added))?;
-        Ok(Self { handle: source, shared, engine })
+        Ok(Self(End { handle: source, shared, engine }))
     }
 
     #[expect(clippy::too_many_arguments, reason = "arguments of a Python method")]
@@ -119,30 +160,18 @@ impl VideoSource {
             return Err(PyValueError::new_err(format!("rotation is {rotation}: it must be 0, 90, 180 or 270")));
         }
         let bytes = crate::video_frame::bytes_of(py, &data)?;
-        py.detach(|| self.shared.capture(format, (width, height), bytes, timestamp_us, rotation))
+        py.detach(|| self.0.shared.capture(format, (width, height), bytes, timestamp_us, rotation))
             .map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
     fn close(&self) {
-        self.shared.close();
-        let source = self.handle;
-        // On a closed engine the source is gone already.
-        let _ = self.engine.get().run(0, move |world| world.remove_source(source));
-    }
-}
-
-impl Drop for VideoSource {
-    fn drop(&mut self) {
-        self.close();
+        self.0.close();
     }
 }
 
 /// Decoded audio for one reader.
 #[pyclass(frozen, module = "greenroom._native")]
-pub(crate) struct AudioSink {
-    shared: Arc<core::AudioSink>,
-    engine: Py<Engine>,
-}
+pub(crate) struct AudioSink(End<core::AudioSink>);
 
 #[pymethods]
 impl AudioSink {
@@ -159,48 +188,36 @@ impl AudioSink {
         let options = AudioSinkOptions { sample_rate, num_channels, frame_samples, capacity };
         let events = engine.get().0.events().clone();
         let shared = Arc::new(core::AudioSink::new(sink, options, events).map_err(to_python_error)?);
-        Ok(Self { shared, engine })
+        Ok(Self(End { handle: sink, shared, engine }))
     }
 
     fn attach_receiver(&self, peer: Handle, mid: String) -> PyResult<()> {
-        let sink = self.shared.clone();
-        self.engine.get().run(peer, move |world| world.attach_audio_receiver(peer, &mid, sink))
+        let sink = self.0.shared.clone();
+        self.0.run(peer, move |world| world.attach_audio_receiver(peer, &mid, sink))
     }
 
     fn attach_source(&self, source: PyRef<'_, AudioSource>) -> PyResult<()> {
-        let (handle, sink) = (source.handle, self.shared.clone());
-        self.engine.get().run(0, move |world| world.attach_audio_sink(handle, sink))
+        let (handle, sink) = (source.0.handle, self.0.shared.clone());
+        self.0.run(0, move |world| world.attach_audio_sink(handle, sink))
     }
 
     fn read<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyByteArray>>> {
-        self.shared.read().map(|samples| crate::audio_frame::samples_out(py, &samples)).transpose()
+        self.0.shared.read().map(|samples| crate::audio_frame::samples_out(py, &samples)).transpose()
     }
 
     #[getter]
     fn dropped(&self) -> u64 {
-        self.shared.dropped()
+        self.0.shared.dropped()
     }
 
     fn close(&self) {
-        self.shared.end();
-        // On a closed engine the sink is gone already.
-        let _ = self.engine.get().run(0, core::World::sinks_closed);
-    }
-}
-
-impl Drop for AudioSink {
-    fn drop(&mut self) {
-        self.close();
+        self.0.close();
     }
 }
 
 /// Decoded pictures for one reader.
 #[pyclass(frozen, module = "greenroom._native")]
-pub(crate) struct VideoSink {
-    handle: Handle,
-    shared: Arc<core::VideoSink>,
-    engine: Py<Engine>,
-}
+pub(crate) struct VideoSink(End<core::VideoSink>);
 
 /// What `VideoSink.read` gives: format, width, height, data, timestamp in microseconds, rotation.
 type Frame = (u8, u32, u32, FrameBuffer, i64, u16);
@@ -213,21 +230,21 @@ impl VideoSink {
         let format = if format == -1 { None } else { Some(crate::video_frame::format_of(py, format)?) };
         let events = engine.get().0.events().clone();
         let shared = Arc::new(core::VideoSink::new(sink, format, capacity, events));
-        Ok(Self { handle: sink, shared, engine })
+        Ok(Self(End { handle: sink, shared, engine }))
     }
 
     fn attach_receiver(&self, peer: Handle, mid: String) -> PyResult<()> {
-        let sink = self.shared.clone();
-        self.engine.get().run(peer, move |world| world.attach_video_receiver(peer, &mid, sink))
+        let sink = self.0.shared.clone();
+        self.0.run(peer, move |world| world.attach_video_receiver(peer, &mid, sink))
     }
 
     fn attach_source(&self, source: PyRef<'_, VideoSource>) -> PyResult<()> {
-        let (sink, source, handle) = (self.shared.clone(), source.handle, self.handle);
-        self.engine.get().run(0, move |world| world.attach_video_sink(source, handle, sink))
+        let (sink, source, handle) = (self.0.shared.clone(), source.0.handle, self.0.handle);
+        self.0.run(0, move |world| world.attach_video_sink(source, handle, sink))
     }
 
     fn read(&self) -> Option<Frame> {
-        let frame = self.shared.read()?;
+        let frame = self.0.shared.read()?;
         let format: VideoFormat = frame.format;
         let data = FrameBuffer::from(frame.data);
         Some((format as u8, frame.width, frame.height, data, frame.timestamp_us, frame.rotation))
@@ -235,18 +252,10 @@ impl VideoSink {
 
     #[getter]
     fn dropped(&self) -> u64 {
-        self.shared.dropped()
+        self.0.shared.dropped()
     }
 
     fn close(&self) {
-        self.shared.end();
-        // On a closed engine the sink is gone already.
-        let _ = self.engine.get().run(0, core::World::sinks_closed);
-    }
-}
-
-impl Drop for VideoSink {
-    fn drop(&mut self) {
-        self.close();
+        self.0.close();
     }
 }
