@@ -251,7 +251,7 @@ def test_a_deleted_dispatch_ends_its_jobs_and_takes_agents_out(stage):
     stage.wait(2)
     assert not [each for each in stage.log if isinstance(each, r.ReleaseAgent)]
     stage.wait(2)
-    assert r.ReleaseAgent("lab", "bot", only_if_lost=False) in stage.log
+    assert r.ReleaseAgent("lab", "bot", r.Release.ALWAYS) in stage.log
     assert not stage.machine.dispatches("lab")
 
 
@@ -283,7 +283,7 @@ def test_the_job_of_a_dead_worker(reoffer, policy, again):
     stage.step(r.WorkerClosed(1))
     assert not stage.told(2, "availability")
     stage.wait(4)
-    assert r.ReleaseAgent("lab", "bot", only_if_lost=True) in stage.log
+    assert r.ReleaseAgent("lab", "bot", r.Release.IF_LOST if again else r.Release.IF_ABSENT) in stage.log
     stage.step(r.ParticipantGone("lab", "bot"))
     offers = stage.told(2, "availability")
     assert bool(offers) == again

@@ -70,8 +70,8 @@ def test_offers_beyond_the_slots_are_declined_at_once():
     machine.received(0.0, offer("a"))
     (declined,) = sent(machine.received(0.0, offer("b")), "availability")
     assert (declined.job_id, declined.available, declined.terminate) == ("b", False, False)
-    machine.decline("a", terminate=False)
-    assert machine.received(0.0, offer("c")) == [io.Ask(m.Job(id="c"))]
+    machine.decline(0.0, "a", terminate=False)
+    assert machine.received(0.0, offer("c"))[0] == io.Ask(m.Job(id="c"))
 
 
 def test_becoming_full_and_free_is_told_at_once():
@@ -171,7 +171,7 @@ def test_no_order_of_events_exceeds_the_slots_or_reports_a_job_twice(events, slo
             case "accept":
                 outputs = machine.accept(now, job, io.Acceptance())
             case "decline":
-                outputs = machine.decline(job, terminate=False)
+                outputs = machine.decline(now, job, terminate=False)
             case "assign":
                 outputs = machine.received(now, assignment(job)) if machine.worker_id else []
             case "started":

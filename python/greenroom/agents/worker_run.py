@@ -45,13 +45,15 @@ LOAD_INTERVAL = 0.5
 
 @dataclasses.dataclass(slots=True)
 class _Offer:
-    """A job between its offer and its launch."""
+    """A job between its offer and its launch. `void` says why it is not ours after all."""
 
     job: Job
     received_at: float
     accepted_at: float = 0.0
     answer: Answer | None = None
     assigned: asyncio.Future[None] | None = None
+    asking: asyncio.Task[None] | None = None
+    void: Exception | None = None
 
 
 @dataclasses.dataclass(slots=True)
@@ -195,9 +197,9 @@ class WorkerRun:
                 self._owner.emit("worker_registered", worker_id, info)
             case worker_io.Ask(job=job):
                 offer = self._offers[job.id] = _Offer(Job.from_message(job), time.time())
-                self._tasks.spawn(self._ask(offer), name=f"request for job {job.id}")
-            case worker_io.Withdrawn(job_id=job_id, reason=reason):
-                self._withdrawn(job_id, reason)
+                offer.asking = self._tasks.spawn(self._ask(offer), name=f"request for job {job.id}")
+            case worker_io.Withdrawn():
+                self._withdrawn(output)
             case worker_io.Launch():
                 self._launch(output)
             case worker_io.Shutdown(job_id=job_id, reason=reason):
@@ -239,24 +241,30 @@ class WorkerRun:
         request = JobRequest(
             offer.job,
             on_accept=lambda answer: self._accept(offer, answer),
-            on_reject=lambda terminate: self._apply(self.machine.decline(job_id, terminate=terminate)),
+            on_reject=lambda terminate: self._apply(
+                self.machine.decline(self._loop.time(), job_id, terminate=terminate)
+            ),
         )
         try:
             await self._call_handler(request)
         except (AssignmentTimeoutError, DisconnectedError) as error:
             log.warning("job %s: %s", job_id, error)
-        except Exception:
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # what one request does must not end the worker, not even sys.exit()
             log.exception("job %s: the request function failed", job_id)
         finally:
-            if not request.answered:
+            if not request.answered and offer.void is None:
                 log.warning("job %s was neither accepted nor rejected, so it is offered to others", job_id)
-                self._apply(self.machine.decline(job_id, terminate=False))
+                self._apply(self.machine.decline(self._loop.time(), job_id, terminate=False))
             if offer.answer is None:
                 self._offers.pop(job_id, None)
 
     def _accept(self, offer: _Offer, answer: Answer) -> asyncio.Future[None]:
         if answer.entrypoint is None and self._setup.options.entrypoint_fnc is None:
             raise ConfigError("accept() needs an entrypoint, because the worker has no entrypoint_fnc")
+        if offer.void is not None:
+            raise offer.void
         offer.answer, offer.accepted_at = answer, time.time()
         offer.assigned = self._loop.create_future()
         offer.assigned.add_done_callback(_retrieved)
@@ -268,12 +276,18 @@ class WorkerRun:
         self._apply(self.machine.accept(self._loop.time(), offer.job.id, acceptance))
         return offer.assigned
 
-    def _withdrawn(self, job_id: str, reason: str) -> None:
-        offer = self._offers.pop(job_id, None)
-        if offer is not None and offer.assigned is not None and not offer.assigned.done():
-            timed_out = reason.startswith("no assignment")
-            error = AssignmentTimeoutError(reason) if timed_out else DisconnectedError(reason)
-            offer.assigned.set_exception(error)
+    def _withdrawn(self, output: worker_io.Withdrawn) -> None:
+        offer = self._offers.pop(output.job_id, None)
+        if offer is None:
+            return
+        kind = DisconnectedError if output.lost else AssignmentTimeoutError
+        offer.void = kind(output.reason)
+        if offer.assigned is None:
+            log.warning("job %s: %s", output.job_id, output.reason)
+            if offer.asking is not None:
+                offer.asking.cancel()
+        elif not offer.assigned.done():
+            offer.assigned.set_exception(offer.void)
 
     def _launch(self, output: worker_io.Launch) -> None:
         offer = self._offers.pop(output.job.id)
@@ -364,13 +378,18 @@ class WorkerRun:
     async def _measure_load(self) -> None:
         measure = self._setup.options.load_fnc or CpuLoad()
         arguments = (self._owner,) if _takes_argument(measure) else ()
+        failing = False
         while True:
             try:
-                self._figures.load = float(measure(*arguments))
+                load = float(measure(*arguments))
             except Exception:
-                log.exception("load_fnc failed")
+                if not failing:
+                    log.exception("load_fnc failed; the last load it told counts until it works again")
+                failing = True
             else:
-                self._apply(self.machine.set_load(self._loop.time(), self._figures.load))
+                failing = False
+                self._apply(self.machine.set_load(self._loop.time(), load))
+                self._figures.load = self.machine.load
             await asyncio.sleep(LOAD_INTERVAL)
 
     def _make_executor(self) -> Executor:

@@ -1,16 +1,19 @@
 """Agent dispatch: which rooms want agents, which workers there are, and who gets which job.
 
 Semantics beyond LiveKit's open server: a job that no worker takes waits as long as its room lives and is offered to
-workers that register or become free; and with `reoffer`, a job whose worker died is offered again as a new job of the
-same dispatch, at most three times, unless the dispatch's restart policy says never. A worker counts as dead for a job
-when its socket is gone and the job's agent has left the room or lost its signalling.
+workers that register or become free, and after a while again to those that declined; and with `reoffer`, a job whose
+worker died is offered again as a new job of the same dispatch, at most three times, unless the dispatch's restart
+policy says never. A worker counts as dead for a job when its socket is gone and the job's agent has left the room or,
+where the job would be offered again, lost its signalling.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from greenroom.protocol import dispatch_records as r
+from greenroom.protocol.job_run import shorten_error
 from greenroom.protocol.timers import Timers
 from greenroom.wire import messages as m
 from greenroom.wire.sids import DISPATCH, JOB, WORKER
@@ -21,7 +24,10 @@ _REGISTER_WITHIN = 10.0
 _ANSWER_WITHIN = 10.0
 _ORPHAN_CHECK = 3.0
 _DELETE_GRACE = 3.0
+#: Seconds after which a job that every worker declined is offered to them again, doubling.
+_RETRY_FIRST, _RETRY_LONGEST = 5.0, 60.0
 _KEPT_JOBS = 100
+_TIMERS_OF_JOBS = ("offer", "orphan", "deleted", "retry")
 
 
 class Dispatch:
@@ -152,9 +158,13 @@ class Dispatch:
 
     def _launch_for(self, room: str, kind: m.JobType, participant: m.ParticipantInfo) -> None:
         for record in list(self._dispatches.get(room, {}).values()):
-            known = (job.job for job in record.jobs.values() if not job.ended)
-            if not any(job.type == kind and job.participant.sid == participant.sid for job in known):
-                self._launch(record, kind, participant)
+            known = [each for each in record.jobs.values() if not each.ended and each.job.type == kind]
+            if any(each.job.participant.sid == participant.sid for each in known):
+                continue
+            for entry in known:
+                if not entry.assigned and entry.job.participant.identity == participant.identity:
+                    self._drop(record, entry)  # it was for an earlier stay of the same participant
+            self._launch(record, kind, participant)
 
     # -- jobs --------------------------------------------------------------------------------------------------------
 
@@ -176,23 +186,24 @@ class Dispatch:
             attributes=record.info.attributes,
         )
         job.state.updated_at = self._wall_ns()
-        entry = r.JobRecord(job, lives=lives)
+        entry = r.JobRecord(job, lives=lives, patience=_RETRY_FIRST)
         record.jobs[job.id] = entry
         self._jobs[job.id] = entry
         self._trim(record)
         self._offer(entry)
 
     def _offer(self, entry: r.JobRecord) -> None:
-        workers = [
-            worker
-            for worker in self._workers.values()
-            if worker.serves(entry.job) and not worker.full and worker.id not in entry.tried
-        ]
+        able = [worker for worker in self._workers.values() if worker.serves(entry.job) and not worker.full]
+        workers = [worker for worker in able if worker.id not in entry.tried]
         if not workers:
+            if able:
+                self._timers.set_default(("retry", entry.job.id), self._now + entry.patience)
             return
         worker = min(workers, key=lambda each: each.rank)
         entry.offered_to = worker
         worker.jobs.add(entry.job.id)
+        worker.unreported += 1
+        self._timers.cancel(("retry", entry.job.id))
         self._timers.set(("offer", entry.job.id), self._now + _ANSWER_WITHIN)
         self._say(worker, availability=m.AvailabilityRequest(job=entry.job))
 
@@ -214,6 +225,9 @@ class Dispatch:
     def _on_availability(self, worker: r.WorkerRecord, answer: m.AvailabilityResponse) -> None:
         entry = self._jobs.get(answer.job_id)
         if entry is None or entry.offered_to is not worker:
+            if answer.available and (entry is None or entry.worker is not worker):
+                # It comes too late: what was reserved for the job is free again.
+                self._say(worker, termination=m.JobTermination(job_id=answer.job_id))
             return
         if not answer.available:
             if answer.terminate:
@@ -245,9 +259,9 @@ class Dispatch:
         if entry.ended:
             return
         state = entry.job.state
-        state.status, state.error = status, error
+        state.status, state.error = status, shorten_error(error)
         state.ended_at = state.updated_at = self._wall_ns()
-        for name in ("offer", "orphan", "deleted"):
+        for name in _TIMERS_OF_JOBS:
             self._timers.cancel((name, entry.job.id))
         for worker in (entry.worker, entry.offered_to):
             if worker is not None:
@@ -263,18 +277,21 @@ class Dispatch:
 
     def _forget(self, entry: r.JobRecord) -> None:
         self._jobs.pop(entry.job.id, None)
-        for name in ("offer", "orphan", "deleted"):
+        for name in _TIMERS_OF_JOBS:
             self._timers.cancel((name, entry.job.id))
         for worker in (entry.worker, entry.offered_to):
             if worker is not None:
                 worker.jobs.discard(entry.job.id)
 
+    def _drop(self, record: r.DispatchRecord, entry: r.JobRecord) -> None:
+        del record.jobs[entry.job.id]
+        self._forget(entry)
+
     def _trim(self, record: r.DispatchRecord) -> None:
         """A long-lived dispatch remembers only its newest ended jobs."""
         ended = [each for each in record.jobs.values() if each.ended]
         for entry in ended[: max(0, len(ended) - _KEPT_JOBS)]:
-            del record.jobs[entry.job.id]
-            self._forget(entry)
+            self._drop(record, entry)
 
     # -- workers -----------------------------------------------------------------------------------------------------
 
@@ -310,7 +327,9 @@ class Dispatch:
         self._offer_waiting(worker)
 
     def _on_worker_status(self, worker: r.WorkerRecord, update: m.UpdateWorkerStatus) -> None:
-        worker.load = update.load
+        # Whoever sorts workers by what they say must not be led by numbers that are none.
+        worker.load = math.inf if math.isnan(update.load) else max(0.0, update.load)
+        worker.unreported = 0
         was_full = worker.full
         if update.HasField("status"):
             worker.full = update.status == m.WorkerStatus.WS_FULL
@@ -331,9 +350,12 @@ class Dispatch:
         """A worker came back on another socket and says which jobs it still runs."""
         for job_id in job_ids:
             entry = self._jobs.get(job_id)
-            if entry is None or entry.ended or not entry.assigned:
+            if entry is None or entry.ended or not entry.assigned or not worker.serves(entry.job):
                 self._say(worker, termination=m.JobTermination(job_id=job_id))
-            elif entry.worker is None:
+            elif entry.worker is not worker:
+                # Its former socket may look open for a while although the network cut it.
+                if entry.worker is not None:
+                    entry.worker.jobs.discard(job_id)
                 entry.worker = worker
                 worker.jobs.add(job_id)
                 entry.job.state.worker_id = worker.id
@@ -361,8 +383,7 @@ class Dispatch:
                 if entry.assigned and entry.identity == identity:
                     self._on_agent_left(entry)
                 elif not entry.assigned and entry.job.participant.identity == identity:
-                    del record.jobs[entry.job.id]
-                    self._forget(entry)
+                    self._drop(record, entry)
 
     def _on_agent_left(self, entry: r.JobRecord) -> None:
         if entry.worker is None:
@@ -374,13 +395,17 @@ class Dispatch:
     def _bury(self, entry: r.JobRecord) -> None:
         """A job's worker died: offer the job again where that is wanted."""
         self._end(entry, m.JobStatus.JS_FAILED, "worker died")
+        record = self._wanted_again(entry)
+        if record is not None:
+            participant = entry.job.participant if entry.job.HasField("participant") else None
+            self._launch(record, entry.job.type, participant, entry.lives - 1)
+
+    def _wanted_again(self, entry: r.JobRecord) -> r.DispatchRecord | None:
+        """The dispatch for which a job is offered again should its worker have died."""
         record = self._dispatches.get(entry.job.room.name, {}).get(entry.job.dispatch_id)
         if record is None or not self._reoffer or entry.lives <= 0:
-            return
-        if record.info.restart_policy == m.JobRestartPolicy.JRP_NEVER:
-            return
-        participant = entry.job.participant if entry.job.HasField("participant") else None
-        self._launch(record, entry.job.type, participant, entry.lives - 1)
+            return None
+        return None if record.info.restart_policy == m.JobRestartPolicy.JRP_NEVER else record
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -394,11 +419,17 @@ class Dispatch:
                 continue
             if name == "offer":
                 self._withdraw(entry)
+            elif name == "retry" and entry.waiting:
+                entry.tried.clear()
+                entry.patience = min(2 * entry.patience, _RETRY_LONGEST)
+                self._offer(entry)
             elif name == "orphan":
-                self._out.append(r.ReleaseAgent(entry.job.room.name, entry.identity, only_if_lost=True))
+                # Without another worker to come, a lost signalling connection has all the time to come back.
+                when = r.Release.IF_LOST if self._wanted_again(entry) else r.Release.IF_ABSENT
+                self._out.append(r.ReleaseAgent(entry.job.room.name, entry.identity, when))
                 self._timers.set(("orphan", key), self._now + _ORPHAN_CHECK)
             elif name == "deleted":
-                self._out.append(r.ReleaseAgent(entry.job.room.name, entry.identity, only_if_lost=False))
+                self._out.append(r.ReleaseAgent(entry.job.room.name, entry.identity, r.Release.ALWAYS))
 
     def _say(self, worker: r.WorkerRecord, **field: object) -> None:
         message = m.ServerMessage(**field)  # type: ignore[arg-type] # one of its fields, by name

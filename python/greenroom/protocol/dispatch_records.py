@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -19,6 +20,7 @@ __all__ = [
     "JobRecord",
     "ParticipantAppeared",
     "ParticipantGone",
+    "Release",
     "ReleaseAgent",
     "RoomGone",
     "RoomOpened",
@@ -157,13 +159,21 @@ class AssignJob:
     permission: m.ParticipantPermission
 
 
+class Release(enum.Enum):
+    """Which agents are taken out of a room; those that are not there any more are said to be gone in any case."""
+
+    ALWAYS = "always"
+    IF_LOST = "if its signalling socket is gone"
+    IF_ABSENT = "if it is not there"
+
+
 @dataclass(frozen=True, slots=True)
 class ReleaseAgent:
-    """Take an agent out of a room; `only_if_lost`: leave it there if its signalling socket is open."""
+    """Take an agent out of a room."""
 
     room: str
     identity: str
-    only_if_lost: bool
+    when: Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,18 +186,26 @@ class AgentAnnounce:
 
 DispatchOutput: TypeAlias = SendWorker | CloseWorker | AssignJob | ReleaseAgent | AgentAnnounce
 
+#: What a job is taken to add to its worker's load until that says what it does.
+_LOAD_OF_A_JOB = 0.05
+
 # -- state -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True, eq=False)
 class WorkerRecord:
-    """A worker's socket, and what the worker said about itself."""
+    """A worker's socket, and what the worker said about itself.
+
+    Attributes:
+        unreported: how many jobs it was offered since it last said how loaded it is.
+    """
 
     connection: int
     id: str = ""
     registration: m.RegisterWorkerRequest = field(default_factory=m.RegisterWorkerRequest)
     full: bool = False
     load: float = 0.0
+    unreported: int = 0
     jobs: set[str] = field(default_factory=set)
 
     def serves(self, job: m.Job) -> bool:
@@ -202,8 +220,11 @@ class WorkerRecord:
 
     @property
     def rank(self) -> tuple[float, int]:
-        """Less is better: load in tenths, then how many jobs it has here (load reports lag behind)."""
-        return round(self.load, 1), len(self.jobs)
+        """Less is better: load in tenths, then how many jobs it has here.
+
+        Reports of load lag behind, so jobs that one cannot contain yet count for something.
+        """
+        return round(self.load + _LOAD_OF_A_JOB * self.unreported, 1), len(self.jobs)
 
 
 @dataclass(slots=True, eq=False)
@@ -214,8 +235,8 @@ class JobRecord:
         offered_to: the worker that is being asked.
         worker: the worker that runs it.
         tried: workers that declined or did not answer.
-        joined: whether its agent was seen in the room.
         lives: how often it may still be offered again after its worker died.
+        patience: seconds until it is offered again to those who declined.
     """
 
     job: m.Job
@@ -225,6 +246,7 @@ class JobRecord:
     tried: set[str] = field(default_factory=set)
     assigned: bool = False
     lives: int = 3
+    patience: float = 0.0
 
     @property
     def ended(self) -> bool:

@@ -23,12 +23,24 @@ __all__ = [
     "Phase",
     "RunEntrypoint",
     "WarnNotConnected",
+    "shorten_error",
 ]
 
 #: Seconds after which a job that has not joined its room is worth a warning.
 CONNECT_WARNING = 10.0
 #: Seconds that a cancelled entrypoint has for its `finally` blocks.
 CANCEL_GRACE = 2.0
+
+
+#: Characters of an error that are reported: some from its beginning, more from its end.
+_HEAD, _TAIL = 2_000, 8_000
+
+
+def shorten_error(error: str) -> str:
+    """An error's text without its middle where it is very long."""
+    if len(error) <= _HEAD + _TAIL:
+        return error
+    return f"{error[:_HEAD]}\n[... {len(error) - _HEAD - _TAIL} characters ...]\n{error[-_TAIL:]}"
 
 
 class Phase(enum.Enum):

@@ -8,15 +8,19 @@ meanwhile.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from greenroom.protocol import worker_io as io
+from greenroom.protocol.job_run import shorten_error
 from greenroom.protocol.timers import Timers
 from greenroom.wire import messages as m
 
 __all__ = ["JobPhase", "Worker", "WorkerSettings"]
 
+#: Servers offer a job to another worker when the answer takes longer than this.
+ANSWER_TIMEOUT = 10.0
 ASSIGNMENT_TIMEOUT = 7.5
 REGISTER_TIMEOUT = 10.0
 STATUS_INTERVAL = 2.5
@@ -24,7 +28,7 @@ RETRY_FIRST, RETRY_LONGEST = 0.25, 10.0
 #: Ended jobs whose report could not be sent are remembered, so many of them.
 MAX_UNSENT = 1000
 
-_STATUS, _REGISTER = "status", "register"
+_STATUS, _REGISTER, _ANSWER = "status", "register", "answer"
 
 
 class JobPhase(enum.Enum):
@@ -73,7 +77,7 @@ class Worker:
         """
         self._settings = settings
         self._random = random
-        self._timers: Timers[str] = Timers()
+        self._timers: Timers[tuple[str, str]] = Timers()
         self._jobs: dict[str, _Job] = {}
         self._unsent: dict[str, m.UpdateJobStatus] = {}
         self._worker_id = ""
@@ -81,6 +85,8 @@ class Worker:
         self._failures = 0
         self._load = 0.0
         self._draining = False
+        self._retired = False
+        self._released = False
         self._over = False
         self._reported_full = False
         self._out: list[io.Output] = []
@@ -101,11 +107,17 @@ class Worker:
         return self._draining
 
     @property
+    def load(self) -> float:
+        """How busy the machine is: 0 is idle, 1 all of it."""
+        return self._load
+
+    @property
     def full(self) -> bool:
         """Whether it takes no job now."""
         limit = self._settings.max_jobs
         return (
             self._draining
+            or self._retired
             or self._load >= self._settings.load_threshold
             or (limit is not None and len(self._jobs) >= limit)
         )
@@ -127,8 +139,10 @@ class Worker:
 
     def opened(self, now: float) -> list[io.Output]:
         """The socket is open."""
+        if self._released:
+            return []
         self._send(m.WorkerMessage(register=self._settings.registration))
-        self._timers.set(_REGISTER, now + REGISTER_TIMEOUT)
+        self._timers.set((_REGISTER, ""), now + REGISTER_TIMEOUT)
         return self._take()
 
     def refused(self, detail: str, *, final: bool) -> list[io.Output]:
@@ -145,7 +159,7 @@ class Worker:
         for job_id, job in list(self._jobs.items()):
             if job.phase is not JobPhase.RUNNING:
                 del self._jobs[job_id]
-                self._out.append(io.Withdrawn(job_id, f"the connection to the server was lost: {detail}"))
+                self._out.append(io.Withdrawn(job_id, f"the connection to the server was lost: {detail}", lost=True))
         self._check_drained()
         if not self._over:
             self._out += self._retry(detail)
@@ -157,28 +171,34 @@ class Worker:
             case "register":
                 self._registered(now, message.register)
             case "availability":
-                self._offered(message.availability.job)
+                self._offered(now, message.availability.job)
             case "assignment":
                 self._assigned(message.assignment)
             case "termination":
                 job_id = message.termination.job_id
                 if self.phase(job_id) is JobPhase.RUNNING:
                     self._out.append(io.Shutdown(job_id, "ended by the server"))
+                elif self.phase(job_id) is JobPhase.ACCEPTED:
+                    self._withdraw(job_id, "the server takes the job back")
+                    self._tell_fullness(now)
             case _:
                 pass
         return self._take()
 
     def tick(self, now: float) -> list[io.Output]:
         """The deadline may have passed."""
-        for name in self._timers.expire(now):
+        for name, job_id in self._timers.expire(now):
             if name == _STATUS:
                 self._report(now)
             elif name == _REGISTER:
                 self._out += self._retry("the server did not answer the registration")
+            elif self.phase(job_id) is JobPhase.OFFERED:
+                self._decline(job_id, terminate=False)
+                self._withdraw(job_id, f"the request was not answered within {ANSWER_TIMEOUT:g} s")
             else:
-                self._jobs.pop(name, None)
-                self._out.append(io.Withdrawn(name, f"no assignment came within {ASSIGNMENT_TIMEOUT:g} s"))
-                self._check_drained()
+                self._withdraw(job_id, f"no assignment came within {ASSIGNMENT_TIMEOUT:g} s")
+        if self._worker_id:
+            self._tell_fullness(now)
         return self._take()
 
     # -- what the program says ---------------------------------------------------------------------------------------
@@ -189,7 +209,7 @@ class Worker:
         if job is None or job.phase is not JobPhase.OFFERED:
             return []
         job.phase, job.acceptance = JobPhase.ACCEPTED, acceptance
-        self._timers.set(job_id, now + ASSIGNMENT_TIMEOUT)
+        self._timers.set((_ANSWER, job_id), now + ASSIGNMENT_TIMEOUT)
         answer = m.AvailabilityResponse(
             job_id=job_id,
             available=True,
@@ -201,14 +221,14 @@ class Worker:
         self._send(m.WorkerMessage(availability=answer))
         return self._take()
 
-    def decline(self, job_id: str, *, terminate: bool) -> list[io.Output]:
+    def decline(self, now: float, job_id: str, *, terminate: bool) -> list[io.Output]:
         """Do not take an offered job; `terminate`: nobody shall."""
-        job = self._jobs.get(job_id)
-        if job is None or job.phase is not JobPhase.OFFERED:
+        if self.phase(job_id) is not JobPhase.OFFERED:
             return []
+        self._timers.cancel((_ANSWER, job_id))
         del self._jobs[job_id]
-        answer = m.AvailabilityResponse(job_id=job_id, available=False, terminate=terminate)
-        self._send(m.WorkerMessage(availability=answer))
+        self._decline(job_id, terminate=terminate)
+        self._tell_fullness(now)
         self._check_drained()
         return self._take()
 
@@ -229,8 +249,7 @@ class Worker:
         self._report_outcome(job_id, error)
         if self._jobs.pop(job_id, None) is None:
             return []
-        if self._reported_full and not self.full and self._worker_id:
-            self._report(now)
+        self._tell_fullness(now)
         self._check_drained()
         return self._take()
 
@@ -239,10 +258,9 @@ class Worker:
         self._jobs[job_id] = _Job(JobPhase.RUNNING)
 
     def set_load(self, now: float, load: float) -> list[io.Output]:
-        """How busy the machine is, 0 to 1. Becoming full or free is reported at once."""
-        self._load = load
-        if self._worker_id and self.full != self._reported_full:
-            self._report(now)
+        """How busy the machine is, 0 to 1. Becoming full or free is reported at once. No number counts as busy."""
+        self._load = 1.0 if math.isnan(load) else max(0.0, load)
+        self._tell_fullness(now)
         return self._take()
 
     def drain(self, now: float) -> list[io.Output]:
@@ -254,12 +272,33 @@ class Worker:
         self._check_drained()
         return self._take()
 
+    def retire(self, now: float) -> list[io.Output]:
+        """Take no more jobs, because another worker is about to take over those that run: `release` follows."""
+        self._retired = True
+        if self._worker_id:
+            self._report(now)
+        return self._take()
+
+    def release(self) -> list[io.Output]:
+        """The jobs that run belong to another worker now: nothing is reported or tried any more.
+
+        `Drained` follows when the last of them has ended here.
+        """
+        self._released = self._draining = True
+        self._worker_id = ""
+        self._timers = Timers()
+        for job_id, job in list(self._jobs.items()):
+            if job.phase is not JobPhase.RUNNING:
+                self._withdraw(job_id, "the worker is replaced by another one")
+        self._check_drained()
+        return self._take()
+
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _registered(self, now: float, response: m.RegisterWorkerResponse) -> None:
         if self._worker_id:
             return
-        self._timers.cancel(_REGISTER)
+        self._timers.cancel((_REGISTER, ""))
         self._failures = 0
         self._ever_registered = True
         self._worker_id = response.worker_id
@@ -275,13 +314,16 @@ class Worker:
             self._send(m.WorkerMessage(update_job=update))
         self._report(now)
 
-    def _offered(self, job: m.Job) -> None:
+    def _offered(self, now: float, job: m.Job) -> None:
+        if self.phase(job.id) in (JobPhase.OFFERED, JobPhase.ACCEPTED):
+            return
         if self.full or job.id in self._jobs:
-            answer = m.AvailabilityResponse(job_id=job.id, available=False)
-            self._send(m.WorkerMessage(availability=answer))
+            self._decline(job.id, terminate=False)
             return
         self._jobs[job.id] = _Job(JobPhase.OFFERED)
+        self._timers.set((_ANSWER, job.id), now + ANSWER_TIMEOUT)
         self._out.append(io.Ask(job))
+        self._tell_fullness(now)
 
     def _assigned(self, assignment: m.JobAssignment) -> None:
         job_id = assignment.job.id
@@ -289,17 +331,32 @@ class Worker:
             if self.phase(job_id) is JobPhase.ENDED:
                 self._job_status(job_id, m.JobStatus.JS_FAILED, "the assignment came too late")
             return
-        self._timers.cancel(job_id)
+        self._timers.cancel((_ANSWER, job_id))
         job = self._jobs[job_id]
         job.phase = JobPhase.RUNNING
         self._out.append(io.Launch(assignment.job, job.acceptance, assignment.url, assignment.token))
+
+    def _decline(self, job_id: str, *, terminate: bool) -> None:
+        answer = m.AvailabilityResponse(job_id=job_id, available=False, terminate=terminate)
+        self._send(m.WorkerMessage(availability=answer))
+
+    def _withdraw(self, job_id: str, reason: str) -> None:
+        self._timers.cancel((_ANSWER, job_id))
+        del self._jobs[job_id]
+        self._out.append(io.Withdrawn(job_id, reason))
+        self._check_drained()
+
+    def _tell_fullness(self, now: float) -> None:
+        """The server offers what waits when a full worker becomes free, so it has to hear of both."""
+        if self._worker_id and self.full != self._reported_full:
+            self._report(now)
 
     def _report(self, now: float) -> None:
         self._reported_full = self.full
         status = m.WorkerStatus.WS_FULL if self._reported_full else m.WorkerStatus.WS_AVAILABLE
         update = m.UpdateWorkerStatus(status=status, load=self._load, job_count=self.running)
         self._send(m.WorkerMessage(update_worker=update))
-        self._timers.set(_STATUS, now + STATUS_INTERVAL)
+        self._timers.set((_STATUS, ""), now + STATUS_INTERVAL)
 
     def _report_outcome(self, job_id: str, error: str) -> None:
         job = self._jobs.get(job_id)
@@ -308,14 +365,16 @@ class Worker:
             self._job_status(job_id, m.JobStatus.JS_FAILED if error else m.JobStatus.JS_SUCCESS, error)
 
     def _job_status(self, job_id: str, status: m.JobStatus, error: str = "") -> None:
-        update = m.UpdateJobStatus(job_id=job_id, status=status, error=error)
+        update = m.UpdateJobStatus(job_id=job_id, status=status, error=shorten_error(error))
         if self._worker_id:
             self._send(m.WorkerMessage(update_job=update))
         elif status != m.JobStatus.JS_RUNNING and len(self._unsent) < MAX_UNSENT:
             self._unsent[job_id] = update
 
     def _retry(self, detail: str) -> list[io.Output]:
-        self._timers.cancel(_REGISTER)
+        if self._released:
+            return []
+        self._timers.cancel((_REGISTER, ""))
         self._failures += 1
         if self._failures > self._settings.max_retry and not self.running:
             self._over = True

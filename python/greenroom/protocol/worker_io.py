@@ -64,10 +64,11 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """An offered or accepted job is not ours after all."""
+    """An offered or accepted job is not ours after all; `lost`: because the connection to the server is gone."""
 
     job_id: str
     reason: str
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

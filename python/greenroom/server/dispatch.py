@@ -115,8 +115,8 @@ class Dispatcher:
                 token = self._agent_token(job, accepted, permission)
                 assignment = m.JobAssignment(job=job, token=token)
                 self._send(connection, m.ServerMessage(assignment=assignment))
-            case r.ReleaseAgent(room_name, identity, only_if_lost):
-                self._release(room_name, identity, only_if_lost)
+            case r.ReleaseAgent(room_name, identity, when):
+                self._release(room_name, identity, when)
             case r.AgentAnnounce(event, job):
                 room = m.Room(sid=job.room.sid, name=job.room.name)
                 self._core.webhooks.job_event(room, event, job)
@@ -125,12 +125,12 @@ class Dispatcher:
         if connection in self._sockets:
             self._sockets[connection].send(message)
 
-    def _release(self, room_name: str, identity: str, only_if_lost: bool) -> None:
+    def _release(self, room_name: str, identity: str, when: r.Release) -> None:
         room = self._core.rooms.get(room_name)
         member = room.machine.member(identity) if room is not None else None
         if room is None or member is None:
             self.step(r.ParticipantGone(room_name, identity))
-        elif not only_if_lost or member.link.connection is None:
+        elif when is r.Release.ALWAYS or (when is r.Release.IF_LOST and member.link.connection is None):
             room.remove(identity)
 
     def _agent_token(self, job: m.Job, accepted: m.AvailabilityResponse, permission: m.ParticipantPermission) -> str:
