@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from greenroom.errors import ConfigError, ConnectError, RoomNotFoundError, UnauthorizedError, UnreachableError
-from greenroom.protocol.client_urls import join_error, server_address, signal_url, validate_url
+from greenroom.protocol.client_urls import join_error, server_address, signal_url
 from greenroom.wire import messages as m
 from greenroom.wire.join import decode_v0, decode_v1
 
@@ -50,12 +50,6 @@ def test_the_older_path_says_the_same():
         2,
     )
     assert joined.auto_subscribe and not joined.single
-
-
-def test_the_refusal_is_asked_for_at_the_same_address():
-    url = signal_url("wss://host/prefix", REQUEST, single=True)
-    asked = validate_url(url)
-    assert asked.startswith("https://host/prefix/rtc/v1/validate?join_request=")
 
 
 @pytest.mark.parametrize("url", ["", "host:7880", "ftp://host", "ws://", "ws://host:99999", "ws:///path"])

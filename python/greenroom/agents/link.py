@@ -10,10 +10,11 @@ from greenroom.runtime.socket import MessageSocket, SocketRefusedError, connect
 from greenroom.wire import messages as m
 from greenroom.wire.tokens import Claims, VideoGrants, encode_token
 
-__all__ = ["WorkerLink"]
+__all__ = ["HEARTBEAT_INTERVAL", "WorkerLink"]
 
-#: Seconds between websocket pings, and the bytes of the largest message.
-_HEARTBEAT = 30.0
+#: Seconds between websocket pings.
+HEARTBEAT_INTERVAL = 30
+#: Bytes.
 _MAX_MESSAGE = 2 * 1024 * 1024
 #: Seconds.
 _CONNECT_TIMEOUT = 10.0
@@ -45,16 +46,14 @@ class WorkerLink(MessageSocket[m.WorkerMessage, m.ServerMessage]):
         address = f"{url.rstrip('/')}/agent"
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
-                client, socket = await connect(
-                    address, token, max_msg_size=_MAX_MESSAGE, heartbeat=_HEARTBEAT, proxy=proxy
-                )
+                socket = await connect(address, token, max_size=_MAX_MESSAGE, heartbeat=HEARTBEAT_INTERVAL, proxy=proxy)
         except SocketRefusedError as refused:
             raise SocketRefusedError(_refusal(url, refused), url, refused.status) from refused
         except TimeoutError as error:
             raise SocketRefusedError(
                 f"no answer from {url} (LIVEKIT_URL, --url) within {_CONNECT_TIMEOUT:g} s", url, 0
             ) from error
-        return cls(client, socket, on_message, on_closed)
+        return cls(socket, on_message, on_closed)
 
 
 def _refusal(url: str, refused: SocketRefusedError) -> str:

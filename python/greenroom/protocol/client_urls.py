@@ -8,7 +8,7 @@ from greenroom.errors import ConfigError, ConnectError, RoomNotFoundError, Unaut
 from greenroom.wire import messages as m
 from greenroom.wire.join import encode_v0, encode_v1
 
-__all__ = ["join_error", "server_address", "signal_url", "validate_url"]
+__all__ = ["join_error", "server_address", "signal_url"]
 
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 
@@ -28,13 +28,6 @@ def signal_url(url: str, request: m.JoinRequest, *, single: bool) -> str:
         query = f"join_request={quote(value)}"
         return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, f"{path}/rtc/v1", query, ""))
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, f"{path}/rtc", urlencode(encode_v0(request)), ""))
-
-
-def validate_url(socket_url: str) -> str:
-    """Where to ask by HTTP why the socket with this URL was refused."""
-    parts = urlsplit(socket_url)
-    scheme = "https" if parts.scheme == "wss" else "http"
-    return urlunsplit((scheme, parts.netloc, f"{parts.path}/validate", parts.query, ""))
 
 
 def server_address(url: str) -> tuple[str, int]:

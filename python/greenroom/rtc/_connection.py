@@ -23,12 +23,12 @@ from greenroom.errors import (
 from greenroom.protocol import client_io as io
 from greenroom.protocol.client_data import DataLink
 from greenroom.protocol.client_session import ClientSession, Phase
-from greenroom.protocol.client_urls import join_error, server_address, signal_url, validate_url
+from greenroom.protocol.client_urls import join_error, server_address, signal_url
 from greenroom.rtc._peers import Peers
 from greenroom.rtc._waiters import Waiters, silent_future
 from greenroom.rtc.options import RoomOptions
 from greenroom.runtime.addresses import local_addresses
-from greenroom.runtime.socket import SignalSocket, SocketRefusedError, fetch_text
+from greenroom.runtime.socket import SignalSocket, SocketRefusedError
 from greenroom.runtime.tasks import TaskSet
 from greenroom.wire import messages as m
 from greenroom.wire.data import LOSSY, RELIABLE, decode_packet
@@ -40,7 +40,6 @@ log = logging.getLogger("greenroom.rtc")
 
 CONNECT_TIMEOUT = 15.0
 NEGOTIATION_TIMEOUT = 10.0
-VALIDATE_TIMEOUT = 3.0
 
 
 class ConnectionOwner(Protocol):
@@ -227,7 +226,7 @@ class Connection:
                 return
             except SocketRefusedError as refused:
                 if refused.status != 404 or not self.session.single or self.session.phase is not Phase.JOINING:
-                    raise await self._explained(refused) from refused
+                    raise join_error(self._url, refused.status, refused.message) from refused
                 self.peers.close(DisconnectedError("the server has no single-connection mode"))
                 self.session = self._new_session(single=False)
 
@@ -272,14 +271,6 @@ class Connection:
             request.reconnect_reason = m.ReconnectReason.RR_SIGNAL_DISCONNECTED
             request.participant_sid = self.session.view.local.sid
         return request
-
-    async def _explained(self, refused: SocketRefusedError) -> ConnectError:
-        if refused.status == 0:
-            return join_error(self._url, 0, refused.message)
-        status, text = await fetch_text(validate_url(refused.url), self._token, VALIDATE_TIMEOUT)
-        if status < 400:
-            status, text = refused.status, refused.message
-        return join_error(self._url, status, text)
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -402,7 +393,7 @@ class Connection:
             if refused.status == 0:
                 self._apply(self.session.socket_lost(self._loop.time(), refused.message))
             else:
-                error = await self._explained(refused)
+                error = join_error(self._url, refused.status, refused.message)
                 final = refused.status in (401, 403)
                 self._apply(self.session.refused(self._loop.time(), str(error), final=final))
         except GreenroomError as error:

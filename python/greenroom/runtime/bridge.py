@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import MethodType
 
 from greenroom._engine import Engine, EngineFailed, Event, Log, parse_event
-from greenroom.errors import EngineError
+from greenroom.errors import EngineClosedError
 
 __all__ = ["Bridge", "bridge_for_loop"]
 
@@ -31,11 +31,19 @@ class Bridge:
         self._handlers: dict[int, Handler] = {}
         loop.add_reader(self.engine.fileno(), self._drain)
         self._closed = False
+        self._forked = False
 
     @property
     def closed(self) -> bool:
         """Whether the engine was closed."""
         return self._closed
+
+    def require_open(self) -> None:
+        """Raises EngineClosedError when the engine failed, or was made before this process was forked."""
+        if self._forked:
+            raise EngineClosedError("this was made before the process was forked; make another one in the child")
+        if self._closed:
+            raise EngineClosedError("the media engine is closed, for it failed or its event loop has ended")
 
     def attach(self, handle: int, handler: Handler) -> None:
         """Send the events of `handle` to `handler` from now on. A bound method does not keep its object alive."""
@@ -94,7 +102,8 @@ _orphaned: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for loop in list(_bridges):
+    for loop, bridge in list(_bridges.items()):
+        bridge._forked = True
         _orphaned.add(loop)
         del _bridges[loop]
 
@@ -109,11 +118,11 @@ def bridge_for_loop() -> Bridge:
     Engines of loops that have been closed meanwhile are closed here.
 
     Raises:
-        EngineError: the loop had an engine already when this process was forked.
+        EngineClosedError: the loop had an engine already when this process was forked.
     """
     loop = asyncio.get_running_loop()
     if loop in _orphaned:
-        raise EngineError(
+        raise EngineClosedError(
             "this event loop was used before the process was forked; make a new one (asyncio.run) in the child"
         )
     bridge = _bridges.get(loop)
