@@ -16,6 +16,7 @@ from greenroom.agents.job import AutoDisconnect, AutoSubscribe, Job, RunningJobI
 from greenroom.agents.options import JobExecutorType
 from greenroom.agents.participants import DEFAULT_PARTICIPANT_KINDS, kinds_of, wait_for_participant
 from greenroom.errors import ConfigError, StateError
+from greenroom.protocol.job_run import CANCEL_GRACE
 from greenroom.runtime.tasks import TaskSet
 from greenroom.wire.tokens import Claims, peek_claims
 
@@ -103,7 +104,7 @@ class JobContext:
         self._room = rtc.Room()
         self._on_connect = on_connect
         self._shutdown: Callable[[str], None] = lambda reason: None
-        self._joining: asyncio.Task[None] | None = None
+        self._joining = asyncio.Lock()
         self._callbacks: list[ShutdownCallback] = []
         self._participant_entrypoints: list[tuple[ParticipantEntrypoint, frozenset[int] | None]] = []
         self._greeted: set[tuple[ParticipantEntrypoint, str]] = set()
@@ -197,8 +198,6 @@ class JobContext:
         Raises:
             ConnectError: it did not work; the message says why.
         """
-        if self._room.isconnected():
-            return
         mode = AutoSubscribe(auto_subscribe)
         options = rtc.RoomOptions(
             auto_subscribe=mode is AutoSubscribe.SUBSCRIBE_ALL,
@@ -207,8 +206,10 @@ class JobContext:
             e2ee=e2ee,
             encryption=encryption,
         )
-        await self._room.connect(self._info.url, self._info.token, options)
-        self._joined(mode)
+        async with self._joining:
+            if not self._room.isconnected():
+                await self._room.connect(self._info.url, self._info.token, options)
+                self._joined(mode)
 
     async def wait_for_participant(
         self, *, identity: str | None = None, kind: Iterable[int] | int = tuple(DEFAULT_PARTICIPANT_KINDS)
@@ -294,7 +295,9 @@ class JobContext:
         if (kinds is not None and participant.kind not in kinds) or (function, participant.sid) in self._greeted:
             return
         self._greeted.add((function, participant.sid))
-        self._tasks.spawn(function(self, participant), name=f"participant entrypoint for {participant.identity}")
+        self._tasks.spawn(
+            self._run(function, self, participant), name=f"participant entrypoint for {participant.identity}"
+        )
 
     def _departed(self, participant: rtc.RemoteParticipant) -> None:
         match self._launch.auto_disconnect:
@@ -309,25 +312,43 @@ class JobContext:
                 pass
 
     async def _end(self, reason: str) -> None:
-        """Leave the room, end the job's tasks, run the callbacks."""
+        """Leave the room, end the job's tasks, run the callbacks. No step keeps the next from coming."""
         try:
-            await self._room.disconnect()
+            async with asyncio.timeout(_LEAVE_TIMEOUT):
+                await self._room.disconnect()
+        except Exception:
+            log.exception("job %s: leaving its room failed", self.job.id)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=CANCEL_GRACE)
+        for task in self._tasks:
+            log.error("job %s goes on without its %s, which ignores that it is cancelled", self.job.id, task.get_name())
+        callbacks, self._callbacks = self._callbacks, []
+        try:
+            calls = (self._run(each, reason) if _takes_argument(each) else self._run(each) for each in callbacks)
+            await asyncio.gather(*calls)
         finally:
-            await self._tasks.close()
-            callbacks, self._callbacks = self._callbacks, []
-            await asyncio.gather(*(self._call_back(each, reason) for each in callbacks))
             if self._api is not None:
                 await self._api.aclose()
 
-    async def _call_back(self, callback: ShutdownCallback, reason: str) -> None:
+    async def _run(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Run a program's function, sync or async. What it raises goes no further, sys.exit() included."""
         try:
-            result = callback(reason) if _takes_argument(callback) else callback()
+            result = function(*arguments)
             if inspect.isawaitable(result):
                 await result
-        except Exception:
-            log.exception("shutdown callback %r failed", callback)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            log.warning("job %s: %r was cancelled by the program itself", self.job.id, function)
+        except BaseException:
+            log.exception("job %s: %r failed", self.job.id, function)
 
 
+#: Seconds for saying goodbye to a room.
+_LEAVE_TIMEOUT = 5.0
 _SUBSCRIBED_KIND = {
     AutoSubscribe.AUDIO_ONLY: rtc.TrackKind.KIND_AUDIO,
     AutoSubscribe.VIDEO_ONLY: rtc.TrackKind.KIND_VIDEO,

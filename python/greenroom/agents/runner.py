@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import importlib
 import inspect
 import logging
+import os
 import traceback
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -51,6 +55,11 @@ class JobLaunch:
     api_key: str = ""
     api_secret: str = ""
 
+    def limits_of_end(self) -> run.Limits:
+        """How long the steps of its end may take."""
+        session = self.session_end_timeout if self.session_end is not None else 0.0
+        return dataclasses.replace(self.limits, session=session)
+
 
 class Watcher(Protocol):
     """Who is told how a job fares."""
@@ -78,13 +87,14 @@ class JobRunner:
         self._launch = launch
         self._watcher = watcher
         self._loop = asyncio.get_running_loop()
-        self._machine = run.JobRun(launch.limits)
+        self._machine = run.JobRun(launch.limits_of_end())
         self._timer: asyncio.TimerHandle | None = None
         self._tasks = TaskSet(log)
         self._entry: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         self.context = JobContext(launch, proc, self._connected)
+        _loops.add(self._loop)
 
     def start(self) -> None:
         """Begin."""
@@ -111,24 +121,25 @@ class JobRunner:
             result = self._launch.entrypoint(self.context)
             if inspect.isawaitable(result):
                 await result
-        except asyncio.CancelledError:
-            self._apply(self._machine.returned(self._loop.time()))
+        except asyncio.CancelledError as error:
+            if self._machine.phase is run.Phase.RUNNING:
+                self._failed(error)  # by the program itself: nobody here has cancelled it
+            else:
+                self._apply(self._machine.returned(self._loop.time()))
             raise
-        except BaseException as error:
-            if not isinstance(error, Exception | SystemExit):
-                self._apply(self._machine.failed(self._loop.time(), repr(error)))
-                raise
+        except BaseException as error:  # noqa: BLE001 - also sys.exit() and the like end this job only
             self._failed(error)
         else:
             self._apply(self._machine.returned(self._loop.time()))
 
     def _failed(self, error: BaseException) -> None:
         job = self.context.job
-        if self._machine.phase in (run.Phase.DRAINING, run.Phase.CANCELLING):
+        if self._machine.phase is not run.Phase.RUNNING:
             log.info("job %s: its entrypoint ended with %r after the job was to end", job.id, error)
             self._apply(self._machine.returned(self._loop.time()))
             return
         trace = "".join(traceback.format_exception(type(error), error, _user_frames(error)))
+        trace = run.shorten_error(trace)
         log.error("job %s in room %r: the entrypoint failed, the job ends\n%s", job.id, job.room.name, trace)
         self._apply(self._machine.failed(self._loop.time(), trace))
 
@@ -173,17 +184,23 @@ class JobRunner:
         self.context._bind(self.shutdown)
         try:
             await self._watcher.outcome(error)
-            if self._launch.session_end is not None:
-                async with asyncio.timeout(self._launch.session_end_timeout):
-                    result = self._launch.session_end(self.context)
-                    if inspect.isawaitable(result):
-                        await result
-        except Exception:
-            log.exception("job %s: the handler of its session's end failed", self.context.job.id)
-        try:
+            await self._end_session()
+            self._machine.session_over(self._loop.time())
+            self._schedule()
             await self.context._end(reason)
         finally:
             self._apply(self._machine.left())
+
+    async def _end_session(self) -> None:
+        """Call the handler of the session's end, if there is one. Whatever it does, the job goes on ending."""
+        handler, job = self._launch.session_end, self.context.job
+        if handler is None:
+            return
+        handling = self._tasks.spawn(_call(handler, self.context), name=f"end of the session of job {job.id}")
+        await asyncio.wait([handling], timeout=self._launch.session_end_timeout)
+        if not handling.done():
+            log.error("job %s goes on without its session's end, which hangs here:\n%s", job.id, _stack(handling))
+            handling.cancel()
 
     def _schedule(self) -> None:
         if self._timer is not None:
@@ -195,6 +212,38 @@ class JobRunner:
     def _tick(self) -> None:
         self._timer = None
         self._apply(self._machine.tick(self._loop.time()))
+
+
+async def _call(function: Callable[[JobContext], Awaitable[None] | None], context: JobContext) -> None:
+    """Run a program's function so that what it raises, sys.exit() included, is an error of its own only."""
+    try:
+        result = function(context)
+        if inspect.isawaitable(result):
+            await result
+    except asyncio.CancelledError:
+        raise
+    except BaseException:
+        log.exception("job %s: %r failed", context.job.id, function)
+
+
+#: Loops with jobs.
+_loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+
+
+def _end_in_child() -> None:
+    """Keep a fork of a job's process from going on as if it were that: both would share every socket."""
+    for loop in list(_loops):
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon(_exit_child)
+
+
+def _exit_child() -> None:
+    os.write(2, b"a process forked by a job's code ends here: only the one that was forked has the job\n")
+    os._exit(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_end_in_child)
 
 
 def _user_frames(error: BaseException) -> TracebackType | None:

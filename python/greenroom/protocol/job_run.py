@@ -2,7 +2,8 @@
 
 Returning from the entrypoint does not end a job: it lives until its room ends, somebody asks it to end, or the
 entrypoint fails. From then on the order is always the same: the entrypoint may finish for a grace period, is cancelled
-after it and abandoned if it ignores that; the room is left; the shutdown callbacks run, for a limited time.
+after it and abandoned if it ignores that; the session's end is handled; the room is left; the shutdown callbacks run,
+for a limited time.
 """
 
 from __future__ import annotations
@@ -30,8 +31,6 @@ __all__ = [
 CONNECT_WARNING = 10.0
 #: Seconds that a cancelled entrypoint has for its `finally` blocks.
 CANCEL_GRACE = 2.0
-
-
 #: Characters of an error that are reported: some from its beginning, more from its end.
 _HEAD, _TAIL = 2_000, 8_000
 
@@ -56,10 +55,22 @@ class Phase(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds: `entrypoint` for the entrypoint once the job is to end, `callbacks` for leaving and the callbacks."""
+    """Seconds for the steps of a job's end.
+
+    Attributes:
+        entrypoint: for the entrypoint, before it is cancelled.
+        session: for the handler of the session's end, where there is one.
+        callbacks: for leaving the room and the shutdown callbacks together.
+    """
 
     entrypoint: float = 5.0
+    session: float = 0.0
     callbacks: float = 10.0
+
+    @property
+    def total(self) -> float:
+        """How long a job's end takes at most."""
+        return self.entrypoint + CANCEL_GRACE + self.session + self.callbacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,8 @@ class CancelEntrypoint:
 class Leave:
     """Report the outcome (`error` is "" when it went well), leave the room, run the shutdown callbacks with `reason`.
 
-    The outcome comes first, because a server takes a job whose agent just leaves for a failed one.
+    The outcome comes first, because a server takes a job whose agent just leaves for a failed one. The session's end is
+    handled after it, and `session_over` says that this is done.
     """
 
     reason: str
@@ -170,6 +182,11 @@ class JobRun:
         self._deadline = now + self._limits.entrypoint
         return list(self._leave(now)) if self._entrypoint_done else []
 
+    def session_over(self, now: float) -> None:
+        """The session's end was handled, or took too long; leaving and the callbacks follow."""
+        if self._phase is Phase.LEAVING:
+            self._deadline = now + self._limits.callbacks
+
     def left(self) -> list[Output]:
         """The room was left and the callbacks have run."""
         return self._end() if self._phase is Phase.LEAVING else []
@@ -195,7 +212,7 @@ class JobRun:
                 return []
 
     def _leave(self, now: float) -> Iterator[Output]:
-        self._phase, self._deadline = Phase.LEAVING, now + self._limits.callbacks
+        self._phase, self._deadline = Phase.LEAVING, now + self._limits.session + self._limits.callbacks
         yield Leave(self._reason, self._error)
 
     def _end(self) -> list[Output]:
