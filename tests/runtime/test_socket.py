@@ -20,7 +20,7 @@ from greenroom.wire.signal import MAX_SIGNAL_SIZE
 
 pytestmark = pytest.mark.loopback
 
-TOKEN = "a token"
+TOKEN = "a secret token"
 PING = m.SignalRequest(ping=7)
 
 
@@ -103,6 +103,17 @@ async def test_messages_go_both_ways_in_order():
         for number in range(50):
             socket.send(m.SignalRequest(ping=number))
         assert [(await soon(end.received)).pong for _ in range(50)] == list(range(50))
+
+
+async def test_the_token_and_the_messages_are_not_logged(caplog):
+    caplog.set_level("DEBUG")
+    async with far(echo) as end:
+        socket = await end.open()
+        socket.send(m.SignalRequest(update_metadata=m.UpdateParticipantMetadata(metadata="a private remark")))
+        socket.send(PING)
+        await soon(end.received)
+        await socket.close()
+    assert TOKEN not in caplog.text and "private" not in caplog.text
 
 
 async def test_what_was_sent_before_closing_arrives_and_nothing_is_heard_afterwards():

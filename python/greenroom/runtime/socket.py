@@ -27,6 +27,9 @@ _Sent = TypeVar("_Sent", bound=m.Message)
 _Received = TypeVar("_Received")
 
 log = logging.getLogger("greenroom.runtime")
+# Below this it would log every frame, and the token.
+_library_log = logging.getLogger("greenroom.runtime.websockets")
+_library_log.setLevel(logging.WARNING)
 
 #: Seconds in which what was sent last must leave when the socket is closed, and then for the server to close its side.
 FLUSH_TIMEOUT = 1.0
@@ -205,6 +208,7 @@ async def connect(
             close_timeout=FLUSH_TIMEOUT,
             ping_interval=heartbeat,
             ping_timeout=heartbeat and heartbeat / 2,
+            logger=_library_log,
         )
     except InvalidStatus as error:
         raise SocketRefusedError(_words(error.response), url, error.response.status_code) from error
