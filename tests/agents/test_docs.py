@@ -17,7 +17,7 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 def test_a_program_of_the_page_is_a_worker(tmp_path: Path, text: str):
     file = tmp_path / "agent.py"
     file.write_text(text)
-    loading.load(file).server.options.validate()
+    loading.load(file).server.options.validate_config(True)
 
 
 def test_the_page_has_programs():

@@ -1,8 +1,10 @@
-"""The server's HTTP API for jobs: rooms, participants and dispatches."""
+"""The server's HTTP API for jobs: rooms, participants, dispatches, and the services that go with a server."""
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from greenroom.errors import RequestError, UnreachableError
@@ -13,24 +15,38 @@ from greenroom.wire.twirp import PROTOBUF
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["AgentDispatchApi", "Api", "RoomApi"]
+__all__ = ["AgentDispatchApi", "Api", "RoomApi", "ServiceApi"]
 
 _LIFETIME = 600.0
 _TIMEOUT = 30.0
 
 
 class Api:
-    """Calls of one server. Methods take plain arguments, or the request messages of the livekit-api package."""
+    """Calls of one server. Methods take plain arguments, or the request messages of the livekit-api package.
 
-    def __init__(self, url: str, key: str, secret: str) -> None:
+    LIVEKIT_TOKEN, where it is set, is what they are made with instead of a token of the worker's key.
+    """
+
+    def __init__(self, url: str, key: str, secret: str, proxy: str | None = None) -> None:
         self._url = "http" + url.removeprefix("ws").removeprefix("http")
         self._key = key
         self._secret = secret
+        self._proxy = proxy
         self._client: aiohttp.ClientSession | None = None
         self.room = RoomApi(self)
         self.agent_dispatch = AgentDispatchApi(self)
+        self.sip = ServiceApi(self, "SIP")
+        self.egress = ServiceApi(self, "Egress")
+        self.ingress = ServiceApi(self, "Ingress")
 
-    async def call(self, method: str, request: m.Message, answer: m.Message, grants: VideoGrants) -> Any:
+    async def call(
+        self,
+        method: str,
+        request: m.Message,
+        answer: m.Message,
+        grants: VideoGrants,
+        others: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> Any:
         """Call a method such as "RoomService/ListRooms" and fill `answer`.
 
         Raises:
@@ -41,11 +57,16 @@ class Api:
 
         if self._client is None:
             self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT))
-        token = encode_token(Claims(video=grants), self._key, self._secret, now=time.time(), lifetime=_LIFETIME)
+        claims = Claims(video=grants, others=others or {})
+        token = os.environ.get("LIVEKIT_TOKEN") or encode_token(
+            claims, self._key, self._secret, now=time.time(), lifetime=_LIFETIME
+        )
         headers = {"Authorization": f"Bearer {token}", "Content-Type": PROTOBUF}
         url = f"{self._url.rstrip('/')}/twirp/livekit.{method}"
         try:
-            async with self._client.post(url, data=request.SerializeToString(), headers=headers) as response:
+            async with self._client.post(
+                url, data=request.SerializeToString(), headers=headers, proxy=self._proxy
+            ) as response:
                 if response.status != 200:
                     raise await _refusal(method, response)
                 answer.ParseFromString(await response.read())
@@ -170,6 +191,37 @@ class AgentDispatchApi:
         request = m.ListAgentDispatchRequest(room=room_name)
         await self._api.call("AgentDispatchService/ListDispatch", request, answer, _admin(room_name))
         return list(answer.agent_dispatches)
+
+
+class ServiceApi:
+    """A service that a server may have besides rooms: `await ctx.api.egress.start_room_composite_egress(request)`.
+
+    Every method of the service is there, by its name in the official package, and takes its request message. A server
+    without the service answers with RequestError.
+    """
+
+    def __init__(self, api: Api, service: str) -> None:
+        self._api = api
+        self._service = service
+
+    def __getattr__(self, name: str) -> Callable[[m.Message], Awaitable[Any]]:
+        from greenroom.wire.services import methods
+
+        known = methods(self._service)
+        method = known.get(name.replace("_", ""))
+        if name.startswith("__") or method is None:
+            names = ", ".join(each.name.partition("/")[2] for each in known.values())
+            raise AttributeError(f"{self._service} has no method {name!r}: there are {names}")
+
+        async def call(request: m.Message) -> Any:
+            room = str(getattr(request, "room_name", ""))
+            grants = VideoGrants(room_admin=bool(room), room=room, room_record=True, ingress_admin=True)
+            return await self._api.call(method.name, request, method.answer(), grants, _SIP_GRANTS)
+
+        return call
+
+
+_SIP_GRANTS: Mapping[str, Mapping[str, object]] = {"sip": {"admin": True, "call": True}}
 
 
 def _admin(room: str) -> VideoGrants:

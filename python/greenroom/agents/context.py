@@ -6,24 +6,30 @@ import asyncio
 import contextvars
 import inspect
 import logging
-import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, overload
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from greenroom import rtc
 from greenroom.agents.api import Api
-from greenroom.agents.job import AutoDisconnect, AutoSubscribe, Job, RunningJobInfo
-from greenroom.agents.options import JobExecutorType
+from greenroom.agents.job import AutoDisconnect, AutoSubscribe, Job, JobProcess, RunningJobInfo
+from greenroom.agents.options import NotGivenOr
 from greenroom.agents.participants import DEFAULT_PARTICIPANT_KINDS, kinds_of, wait_for_participant
-from greenroom.errors import ConfigError, StateError
+from greenroom.errors import ConfigError, RequestError, StateError
 from greenroom.protocol.job_run import CANCEL_GRACE
 from greenroom.runtime.tasks import TaskSet
+from greenroom.wire import messages as m
 from greenroom.wire.tokens import Claims, peek_claims
 
 if TYPE_CHECKING:
-    from greenroom.agents.runner import JobLaunch
+    from tempfile import TemporaryDirectory
 
-__all__ = ["JobContext", "JobProcess", "get_job_context", "job_fields"]
+    from greenroom.agents.runner import JobLaunch
+    from greenroom.agents.simulation import SimulationContext
+
+__all__ = ["JobContext", "JobProcess", "current_simulation", "get_job_context", "job_fields"]
+
+_Answer = TypeVar("_Answer")
 
 log = logging.getLogger("greenroom.agents")
 
@@ -49,6 +55,12 @@ def get_job_context(*, required: bool = True) -> JobContext | None:
     return context
 
 
+def current_simulation() -> SimulationContext | None:
+    """The scenario that LiveKit's simulator plays in the running job; None in a job that is meant, and outside jobs."""
+    context = _current.get(None)
+    return None if context is None else context.simulation_context()
+
+
 def job_fields() -> Mapping[str, Any]:
     """For logs: the id and room of the running job, if one's code is running, and what it added."""
     context = _current.get(None)
@@ -57,51 +69,16 @@ def job_fields() -> Mapping[str, Any]:
     return {"job_id": context.job.id, "room": context.job.room.name, **context.log_context_fields}
 
 
-class JobProcess:
-    """Where jobs run: what `prewarm_fnc` prepares in `userdata`, jobs find in `ctx.proc.userdata`."""
-
-    def __init__(
-        self, *, executor_type: JobExecutorType = JobExecutorType.TASK, user_arguments: Any = None, http_proxy: str = ""
-    ) -> None:
-        self._executor_type = executor_type
-        self._user_arguments = user_arguments
-        self._http_proxy = http_proxy
-        self._userdata: dict[Any, Any] = {}
-
-    @property
-    def executor_type(self) -> JobExecutorType:
-        """How jobs run."""
-        return self._executor_type
-
-    @property
-    def pid(self) -> int:
-        """The id of this process."""
-        return os.getpid()
-
-    @property
-    def userdata(self) -> dict[Any, Any]:
-        """Whatever the program keeps here."""
-        return self._userdata
-
-    @property
-    def user_arguments(self) -> Any:
-        """What was passed for this process."""
-        return self._user_arguments
-
-    @property
-    def http_proxy(self) -> str | None:
-        """The proxy of HTTP requests."""
-        return self._http_proxy or None
-
-
 class JobContext:
     """One job: its room, the agent in it, and the end of both."""
 
-    def __init__(self, launch: JobLaunch, proc: JobProcess, on_connect: Callable[[], None]) -> None:
+    def __init__(
+        self, launch: JobLaunch, proc: JobProcess, on_connect: Callable[[], None], room: rtc.Room | None = None
+    ) -> None:
         self._launch = launch
         self._info: RunningJobInfo = launch.info
         self._proc = proc
-        self._room = rtc.Room()
+        self._room = rtc.Room() if room is None else room
         self._on_connect = on_connect
         self._shutdown: Callable[[str], None] = lambda reason: None
         self._joining = asyncio.Lock()
@@ -109,7 +86,10 @@ class JobContext:
         self._participant_entrypoints: list[tuple[ParticipantEntrypoint, frozenset[int] | None]] = []
         self._greeted: set[tuple[ParticipantEntrypoint, str]] = set()
         self._tasks = TaskSet(log)
+        self._requests = TaskSet(log)
         self._api: Api | None = None
+        self._simulation: SimulationContext | None = None
+        self._directory: TemporaryDirectory[str] | None = None
         self.log_context_fields: dict[str, Any] = {}
 
     # -- what is known -----------------------------------------------------------------------------------------------
@@ -164,7 +144,8 @@ class JobContext:
     def api(self) -> Api:
         """The server's API, with the worker's key."""
         if self._api is None:
-            self._api = Api(self._info.url, self._launch.api_key, self._launch.api_secret)
+            key, secret = self._launch.api_key, self._launch.api_secret
+            self._api = Api(self._info.url, key, secret, self._proc.http_proxy)
         return self._api
 
     def token_claims(self) -> Claims:
@@ -174,6 +155,33 @@ class JobContext:
     def is_fake_job(self) -> bool:
         """Whether no server assigned the job."""
         return self._info.fake_job
+
+    def simulation_context(self) -> SimulationContext | None:
+        """The scenario that LiveKit's simulator plays in this job; None in a job that is meant."""
+        if self._simulation is None and "lk.simulator.dispatch" in self.job.attributes:
+            from greenroom.agents.simulation import read_dispatch
+
+            self._simulation = read_dispatch(self)
+        return self._simulation
+
+    @property
+    def session_directory(self) -> Path:
+        """A folder for files of this job, removed after its shutdown callbacks."""
+        if self._directory is None:
+            from tempfile import TemporaryDirectory
+
+            self._directory = TemporaryDirectory(prefix="greenroom-job-")
+        return Path(self._directory.name)
+
+    if not TYPE_CHECKING:  # type checkers shall find misspelt names
+
+        def __getattr__(self, name: str) -> Any:
+            if name in _OF_VOICE_SESSIONS:
+                raise AttributeError(
+                    f"JobContext.{name} is about the voice sessions and models of the official framework, which greenroom "
+                    "has not"
+                )
+            raise AttributeError(f"JobContext has no attribute {name!r}")
 
     # -- the room ----------------------------------------------------------------------------------------------------
 
@@ -186,7 +194,7 @@ class JobContext:
         e2ee: rtc.E2EEOptions | None = None,
         encryption: rtc.E2EEOptions | None = None,
     ) -> None:
-        """Join the room. When it was joined already, nothing happens.
+        """Join the room. When it was joined already, or `fake_job_context` made this job, nothing happens.
 
         Args:
             auto_subscribe: which tracks are received.
@@ -207,7 +215,7 @@ class JobContext:
             encryption=encryption,
         )
         async with self._joining:
-            if not self._room.isconnected():
+            if self._info.url and not self._room.isconnected():
                 await self._room.connect(self._info.url, self._info.token, options)
                 self._joined(mode)
 
@@ -243,9 +251,95 @@ class JobContext:
             for participant in list(self._room.remote_participants.values()):
                 self._greet(participant, entry)
 
-    async def delete_room(self, room_name: str | None = None) -> None:
-        """End a room for everybody in it; None = the job's."""
-        await self.api.room.delete_room(room_name or self.job.room.name)
+    def delete_room(self, room_name: str | None = None) -> asyncio.Future[m.DeleteRoomResponse]:
+        """End a room for everybody in it; None = the job's. It need not be awaited; one that is gone is no error.
+
+        Returns:
+            a future that raises RequestError when the server refuses, and UnreachableError when it does not answer.
+        """
+
+        async def delete() -> m.DeleteRoomResponse:
+            try:
+                return await self.api.room.delete_room(room_name or self.job.room.name)
+            except RequestError as error:
+                if error.reason != "not_found":
+                    raise
+                return m.DeleteRoomResponse()
+
+        return self._request(delete, m.DeleteRoomResponse())
+
+    def add_sip_participant(
+        self,
+        *,
+        call_to: str,
+        trunk_id: str,
+        participant_identity: str,
+        participant_name: NotGivenOr[str] = "SIP-participant",
+    ) -> asyncio.Future[Any]:
+        """Call somebody by telephone into the room; the server needs LiveKit's SIP service. It need not be awaited.
+
+        Args:
+            call_to: the number, or sip:user@host.
+            trunk_id: the outbound trunk to call through.
+            participant_identity: the callee's identity in the room.
+            participant_name: the callee's name for display.
+
+        Returns:
+            a future of the SIPParticipantInfo; raises RequestError when the server refuses or has no such service.
+        """
+        from greenroom.wire.services import methods
+
+        method = methods("SIP")["createsipparticipant"]
+        request = method.request(
+            room_name=self.job.room.name,
+            participant_identity=participant_identity,
+            sip_trunk_id=trunk_id,
+            sip_call_to=call_to,
+            participant_name=participant_name or "",
+        )
+        return self._request(lambda: self.api.sip.create_sip_participant(request), method.answer())
+
+    def transfer_sip_participant(
+        self, participant: rtc.RemoteParticipant | str, transfer_to: str, play_dialtone: bool = False
+    ) -> asyncio.Future[Any]:
+        """Hand a caller on to another number; the server needs LiveKit's SIP service. It need not be awaited.
+
+        Args:
+            participant: the caller, or its identity.
+            transfer_to: the number, or sip:user@host.
+            play_dialtone: whether the caller hears a dial tone meanwhile.
+
+        Returns:
+            a future that raises RequestError when the server refuses or has no such service.
+
+        Raises:
+            ConfigError: `participant` did not come by telephone.
+        """
+        from greenroom.wire.services import methods
+
+        if isinstance(participant, rtc.RemoteParticipant):
+            if participant.kind != rtc.ParticipantKind.PARTICIPANT_KIND_SIP:
+                raise ConfigError(f"{participant.identity} did not come by telephone and cannot be handed on")
+            participant = participant.identity
+        method = methods("SIP")["transfersipparticipant"]
+        request = method.request(
+            room_name=self.job.room.name,
+            participant_identity=participant,
+            transfer_to=transfer_to,
+            play_dialtone=play_dialtone,
+        )
+        return self._request(lambda: self.api.sip.transfer_sip_participant(request), method.answer())
+
+    def _request(self, call: Callable[[], Awaitable[_Answer]], nothing: _Answer) -> asyncio.Future[_Answer]:
+        """Ask the server for something without being awaited. A fake job has no server and gets `nothing`."""
+
+        async def ask() -> _Answer:
+            if not self._info.fake_job:
+                return await call()
+            log.warning("this job is fake: nothing is asked of a server")
+            return nothing
+
+        return self._requests.spawn(ask(), name=f"request of job {self.job.id}")
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -253,7 +347,7 @@ class JobContext:
         """Run `callback()` or `callback(reason)`, sync or async, when the job has left its room, exactly once."""
         self._callbacks.append(callback)
 
-    def shutdown(self, reason: str = "") -> None:
+    def shutdown(self, reason: str = "user requested") -> None:
         """End the job: the entrypoint may finish for a while, the room is left, the shutdown callbacks run."""
         self._shutdown(reason or "user requested")
 
@@ -329,8 +423,11 @@ class JobContext:
             calls = (self._run(each, reason) if _takes_argument(each) else self._run(each) for each in callbacks)
             await asyncio.gather(*calls)
         finally:
+            await self._requests.close(grace=_LEAVE_TIMEOUT)
             if self._api is not None:
                 await self._api.aclose()
+            if self._directory is not None:
+                self._directory.cleanup()
 
     async def _run(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Run a program's function, sync or async. What it raises goes no further, sys.exit() included."""
@@ -347,8 +444,11 @@ class JobContext:
             log.exception("job %s: %r failed", self.job.id, function)
 
 
-#: Seconds for saying goodbye to a room.
+#: Seconds for saying goodbye to a room, and for the answers to the last requests.
 _LEAVE_TIMEOUT = 5.0
+_OF_VOICE_SESSIONS = frozenset(
+    {"inference_executor", "inference_headers", "init_recording", "make_session_report", "primary_session", "tagger"}
+)
 _SUBSCRIBED_KIND = {
     AutoSubscribe.AUDIO_ONLY: rtc.TrackKind.KIND_AUDIO,
     AutoSubscribe.VIDEO_ONLY: rtc.TrackKind.KIND_VIDEO,

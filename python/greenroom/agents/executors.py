@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from greenroom.agents.context import JobProcess
 from greenroom.agents.options import JobExecutorType
 from greenroom.agents.runner import JobLaunch, JobRunner
+from greenroom.errors import ConfigError
 
-__all__ = ["Events", "Executor", "TaskExecutor", "ThreadExecutor", "prewarm"]
+__all__ = ["Events", "Executor", "ProcSetup", "TaskExecutor", "ThreadExecutor", "preload", "prewarm"]
 
 log = logging.getLogger("greenroom.agents")
 
 Prewarm = Callable[[JobProcess], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcSetup:
+    """What a process needs before its first job: the prewarm function, modules to import, the proxy for HTTP."""
+
+    prewarm_fnc: Prewarm | None = None
+    preload_modules: Sequence[str] = ()
+    http_proxy: str | None = None
 
 
 class Events(Protocol):
@@ -52,15 +64,16 @@ class Executor(Protocol):
 class TaskExecutor:
     """All jobs on the worker's own loop."""
 
-    def __init__(self, events: Events, prewarm_fnc: Prewarm | None) -> None:
+    def __init__(self, events: Events, setup: ProcSetup) -> None:
         self._events = events
-        self._prewarm = prewarm_fnc
-        self._proc = JobProcess(executor_type=JobExecutorType.TASK)
+        self._setup = setup
+        self._proc = JobProcess(executor_type=JobExecutorType.TASK, http_proxy=setup.http_proxy)
         self._runners: dict[str, JobRunner] = {}
 
     async def start(self) -> None:
-        """Run the prewarm function."""
-        await prewarm(self._prewarm, self._proc)
+        """Import what is to be imported before, and run the prewarm function."""
+        preload(self._setup.preload_modules)
+        await prewarm(self._setup.prewarm_fnc, self._proc)
 
     def launch(self, launch: JobLaunch) -> None:
         """Run a job."""
@@ -101,16 +114,17 @@ class _JobTask:
 class ThreadExecutor:
     """Each job in a thread with a loop of its own."""
 
-    def __init__(self, events: Events, prewarm_fnc: Prewarm | None) -> None:
+    def __init__(self, events: Events, setup: ProcSetup) -> None:
         self._events = events
-        self._prewarm = prewarm_fnc
+        self._setup = setup
         self._loop = asyncio.get_running_loop()
-        self._proc = JobProcess(executor_type=JobExecutorType.THREAD)
+        self._proc = JobProcess(executor_type=JobExecutorType.THREAD, http_proxy=setup.http_proxy)
         self._jobs: dict[str, _JobThread] = {}
 
     async def start(self) -> None:
-        """Run the prewarm function."""
-        await prewarm(self._prewarm, self._proc)
+        """Import what is to be imported before, and run the prewarm function."""
+        preload(self._setup.preload_modules)
+        await prewarm(self._setup.prewarm_fnc, self._proc)
 
     def launch(self, launch: JobLaunch) -> None:
         """Run a job."""
@@ -192,3 +206,16 @@ async def prewarm(function: Prewarm | None, proc: JobProcess) -> None:
         result = function(proc)
         if inspect.isawaitable(result):
             await result
+def preload(modules: Sequence[str]) -> None:
+    """Import modules before the first job needs them.
+
+    Raises:
+        ConfigError: there is no such module.
+    """
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ConfigError(f"preload_modules: {name} cannot be imported: {error}") from error
+
+

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib
 import json
 import logging
 import os
@@ -26,7 +25,7 @@ from typing import Any
 
 from greenroom.agents import logs
 from greenroom.agents.context import JobProcess
-from greenroom.agents.executors import prewarm
+from greenroom.agents.executors import preload, prewarm
 from greenroom.agents.loading import load
 from greenroom.agents.options import JobExecutorType
 from greenroom.agents.runner import JobLaunch, JobRunner, import_for_joining
@@ -55,28 +54,28 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
     try:
-        _load(_read(control))
+        config = _read(control)
+        _load(config)
     except BaseException:  # noqa: BLE001 - whatever the program does while it is loaded, the worker must hear of it
         _tell(control, error=traceback.format_exc())
         return
     gc.collect()
     gc.freeze()
     _tell(control, loaded=True)
-    _serve(control)
+    _serve(control, config["http_proxy"])
 
 
 def _load(config: dict[str, Any]) -> None:
     sys.path[:] = config["path"]
     sys.argv[:] = config["argv"]
     (logs.to_terminal if config["readable"] else logs.to_json)(config["level"])
-    for name in config["preload"]:
-        importlib.import_module(name)
+    preload(config["preload"])
     import_for_joining()
     if config["program"]:
         load(Path(config["program"]), guarded=False, as_main=True)
 
 
-def _serve(control: socket.socket) -> None:
+def _serve(control: socket.socket, http_proxy: str | None) -> None:
     wake_read, wake_write = socket.socketpair()
     for end in (wake_read, wake_write):
         end.setblocking(False)
@@ -99,7 +98,7 @@ def _serve(control: socket.socket) -> None:
                 pid = os.fork()
                 if pid == 0:
                     selector.close()
-                    _become_job(control, (wake_read, wake_write), descriptors[0])
+                    _become_job(control, (wake_read, wake_write), descriptors[0], http_proxy)
                 os.close(descriptors[0])
                 children.add(pid)
                 _tell(control, forked=LENGTH.unpack(request)[0], pid=pid)
@@ -142,14 +141,16 @@ def _read(control: socket.socket) -> Any:
 # -- in a job's process ----------------------------------------------------------------------------------------------
 
 
-def _become_job(control: socket.socket, wake: tuple[socket.socket, ...], descriptor: int) -> None:
+def _become_job(
+    control: socket.socket, wake: tuple[socket.socket, ...], descriptor: int, http_proxy: str | None
+) -> None:
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for end in (control, *wake):
             end.close()
-        asyncio.run(_JobProcessMain(socket.socket(fileno=descriptor)).run())
+        asyncio.run(_JobProcessMain(socket.socket(fileno=descriptor), http_proxy).run())
         code = 0
     except BaseException:  # noqa: BLE001 - the fork must never return into the server's code
         traceback.print_exc()
@@ -162,9 +163,9 @@ def _become_job(control: socket.socket, wake: tuple[socket.socket, ...], descrip
 class _JobProcessMain:
     """One job, told what to do by the worker over a socket."""
 
-    def __init__(self, link: socket.socket) -> None:
+    def __init__(self, link: socket.socket, http_proxy: str | None) -> None:
         self._link = link
-        self._proc = JobProcess(executor_type=JobExecutorType.PROCESS)
+        self._proc = JobProcess(executor_type=JobExecutorType.PROCESS, http_proxy=http_proxy)
         self._acknowledged = asyncio.Event()
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
@@ -188,6 +189,9 @@ class _JobProcessMain:
         finally:
             watchdog.close()
             self._writer.close()
+
+    def joined(self) -> None:
+        self._say(joined=True)
 
     def started(self) -> None:
         self._say(started=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import enum
+import os
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
+from greenroom.agents.options import JobExecutorType
 from greenroom.media.named_enum import NamedIntEnum
 from greenroom.wire import messages as m
 
@@ -16,6 +19,7 @@ __all__ = [
     "Job",
     "JobAcceptArguments",
     "JobParticipant",
+    "JobProcess",
     "JobRoom",
     "JobType",
     "RunningJobInfo",
@@ -108,6 +112,15 @@ class Job:
             dict(job.attributes),
         )
 
+    @classmethod
+    def simulated(cls, room: str, participant_identity: str | None = None, info: m.Room | None = None) -> Self:
+        """A job that no server has made, for a room or for one participant of it."""
+        message = m.Job(id=f"simulated-{random.randrange(16**8):08x}", room=info or m.Room(name=room))
+        if participant_identity is not None:
+            message.type = m.JobType.JT_PUBLISHER
+            message.participant.identity = participant_identity
+        return cls.from_message(message)
+
 
 @dataclass(frozen=True, slots=True)
 class JobAcceptArguments:
@@ -133,3 +146,44 @@ class RunningJobInfo:
     accepted_at: float = 0.0
     assigned_at: float = 0.0
     launched_at: float = 0.0
+
+
+class JobProcess:
+    """Where jobs run: what `prewarm_fnc` prepares in `userdata`, jobs find in `ctx.proc.userdata`."""
+
+    def __init__(
+        self,
+        *,
+        executor_type: JobExecutorType = JobExecutorType.TASK,
+        user_arguments: Any = None,
+        http_proxy: str | None = None,
+    ) -> None:
+        self._executor_type = executor_type
+        self._user_arguments = user_arguments
+        self._http_proxy = http_proxy
+        self._userdata: dict[Any, Any] = {}
+
+    @property
+    def executor_type(self) -> JobExecutorType:
+        """How jobs run."""
+        return self._executor_type
+
+    @property
+    def pid(self) -> int:
+        """The id of this process."""
+        return os.getpid()
+
+    @property
+    def userdata(self) -> dict[Any, Any]:
+        """Whatever the program keeps here."""
+        return self._userdata
+
+    @property
+    def user_arguments(self) -> Any:
+        """What was passed for this process."""
+        return self._user_arguments
+
+    @property
+    def http_proxy(self) -> str | None:
+        """The proxy of HTTP requests."""
+        return self._http_proxy

@@ -17,12 +17,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from greenroom.agents.executors import Events, Prewarm
+from greenroom.agents.executors import Events, ProcSetup
 from greenroom.agents.forkserver import LENGTH, frame
 from greenroom.agents.runner import JobLaunch
 from greenroom.errors import ConfigError, StateError
@@ -51,15 +50,13 @@ class ProcessLimits:
 class ProcessExecutor:
     """Runs each job in a process of its own."""
 
-    def __init__(
-        self, events: Events, prewarm_fnc: Prewarm | None, limits: ProcessLimits, preload_modules: Sequence[str]
-    ) -> None:
+    def __init__(self, events: Events, setup: ProcSetup, limits: ProcessLimits) -> None:
         if not hasattr(os, "fork"):
             raise ConfigError("jobs in processes need fork; use JobExecutorType.TASK or THREAD on this system")
         self._events = events
         self._limits = limits
-        self._prewarm = _by_reference(prewarm_fnc, "prewarm_fnc")
-        self._preload = list(preload_modules)
+        self._setup = setup
+        self._prewarm = _by_reference(setup.prewarm_fnc, "prewarm_fnc")
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskSet(log)
         self._control: socket.socket | None = None
@@ -139,7 +136,8 @@ class ProcessExecutor:
             "path": sys.path,
             "argv": sys.argv,
             "program": _program(),
-            "preload": self._preload,
+            "preload": self._setup.preload_modules,
+            "http_proxy": self._setup.http_proxy,
             "level": logging.getLevelName(root.level),
             "readable": type(handler).__name__ != "_JsonFormatter",
         }

@@ -2,26 +2,67 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import inspect
+import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeVar, Unpack, overload
 
 from greenroom.agents import loading
-from greenroom.agents.job import RunningJobInfo
-from greenroom.agents.options import WorkerOptions, WorkerType
-from greenroom.agents.worker_run import WorkerRun, WorkerSetup
+from greenroom.agents.job import Job, RunningJobInfo
+from greenroom.agents.link import HEARTBEAT_INTERVAL
+from greenroom.agents.options import (
+    DRAIN_TIMEOUT,
+    NOT_GIVEN,
+    VALID_LOG_LEVELS,
+    NotGiven,
+    NotGivenOr,
+    OptionFields,
+    ServerEnvOption,
+    WorkerOptions,
+    WorkerType,
+)
+from greenroom.agents.worker_run import UPDATE_LOAD_INTERVAL, WorkerRun, WorkerSetup
 from greenroom.errors import ConfigError, StateError
+from greenroom.protocol.worker import ASSIGNMENT_TIMEOUT
+from greenroom.protocol.worker import STATUS_INTERVAL as UPDATE_STATUS_INTERVAL
 from greenroom.rtc.events import EventEmitter
 
 if TYPE_CHECKING:
     from greenroom.agents.context import JobContext, JobProcess
+    from greenroom.agents.handover import Succession
     from greenroom.agents.request import JobRequest
+    from greenroom.wire import messages as m
 
-__all__ = ["AgentServer", "EventTypes"]
+__all__ = [
+    "ASSIGNMENT_TIMEOUT",
+    "DRAIN_TIMEOUT",
+    "HEARTBEAT_INTERVAL",
+    "UPDATE_LOAD_INTERVAL",
+    "UPDATE_STATUS_INTERVAL",
+    "VALID_LOG_LEVELS",
+    "WORKER_PROTOCOL_VERSION",
+    "AgentServer",
+    "EventTypes",
+    "WorkerInfo",
+]
+
+#: The version of the worker protocol that this speaks.
+WORKER_PROTOCOL_VERSION = 1
 
 EventTypes: TypeAlias = Literal["worker_started", "worker_registered", "job_started", "job_ended"]
 
 _Function = TypeVar("_Function", bound="Callable[[JobContext], Awaitable[None] | None]")
+_Anything = TypeVar("_Anything")
+
+
+@dataclasses.dataclass(slots=True)
+class WorkerInfo:
+    """A running worker: the port of its health page, and whether LiveKit Cloud hosts it (LIVEKIT_WORKER_TOKEN)."""
+
+    http_port: int
+    cloud_agents: bool
 
 
 class AgentServer(EventEmitter[EventTypes]):
@@ -40,27 +81,35 @@ class AgentServer(EventEmitter[EventTypes]):
     Args:
         options: everything at once.
         setup_fnc: like `prewarm_fnc` of the options.
+        loop: the event loop that `run` must be awaited on; None = any.
         **settings: single fields of `WorkerOptions`, which win over `options`.
 
     Raises:
-        ConfigError: a setting does not exist.
+        ConfigError: a setting does not exist; the message names the nearest that does.
     """
+
+    __signature__: ClassVar[inspect.Signature]
 
     def __init__(
         self,
         options: WorkerOptions | None = None,
         *,
         setup_fnc: Callable[[JobProcess], Any] | None = None,
-        **settings: Any,
+        loop: asyncio.AbstractEventLoop | None = None,
+        **settings: Unpack[OptionFields],
     ) -> None:
         super().__init__()
-        try:
-            self._options = dataclasses.replace(options or WorkerOptions(), **settings)
-        except TypeError as error:
-            raise ConfigError(str(error)) from error
+        if options is not None and not isinstance(options, WorkerOptions):
+            raise ConfigError(
+                f"AgentServer takes WorkerOptions(...) or single options by name, not {type(options).__name__}; an "
+                "entrypoint is entrypoint_fnc=..., or a function under @server.rtc_session()"
+            )
+        self._options = dataclasses.replace(options or WorkerOptions(), **settings)
         if setup_fnc is not None:
-            self._options.prewarm_fnc = setup_fnc
+            self.setup_fnc = setup_fnc
+        self._loop = loop
         self._session_end: Callable[[JobContext], Awaitable[None] | None] | None = None
+        self._succession: Succession | None = None
         self._running: WorkerRun | None = None
 
     @classmethod
@@ -82,7 +131,7 @@ class AgentServer(EventEmitter[EventTypes]):
 
     @setup_fnc.setter
     def setup_fnc(self, function: Callable[[JobProcess], Any] | None) -> None:
-        self._options.prewarm_fnc = function
+        self._options.prewarm_fnc = _callable_or_none("setup_fnc", function)
 
     @property
     def load_fnc(self) -> Callable[..., float] | None:
@@ -91,8 +140,35 @@ class AgentServer(EventEmitter[EventTypes]):
 
     @load_fnc.setter
     def load_fnc(self, function: Callable[..., float] | None) -> None:
-        self._options.load_fnc = function
+        self._options.load_fnc = _callable_or_none("load_fnc", function)
 
+    @property
+    def log_level(self) -> str | ServerEnvOption[str]:
+        """What is logged when the command line does not say otherwise."""
+        return self._options.log_level
+
+    @overload
+    def rtc_session(
+        self,
+        func: _Function,
+        *,
+        agent_name: str = "",
+        type: WorkerType = WorkerType.ROOM,
+        on_request: Callable[[JobRequest], Any] | None = None,
+        on_session_end: Callable[[JobContext], Any] | None = None,
+        on_simulation_end: None = None,
+    ) -> _Function: ...
+    @overload
+    def rtc_session(
+        self,
+        func: None = None,
+        *,
+        agent_name: str = "",
+        type: WorkerType = WorkerType.ROOM,
+        on_request: Callable[[JobRequest], Any] | None = None,
+        on_session_end: Callable[[JobContext], Any] | None = None,
+        on_simulation_end: None = None,
+    ) -> Callable[[_Function], _Function]: ...
     def rtc_session(
         self,
         func: _Function | None = None,
@@ -101,23 +177,31 @@ class AgentServer(EventEmitter[EventTypes]):
         type: WorkerType = WorkerType.ROOM,
         on_request: Callable[[JobRequest], Any] | None = None,
         on_session_end: Callable[[JobContext], Any] | None = None,
-    ) -> Any:
+        on_simulation_end: Callable[..., Any] | None = None,
+    ) -> _Function | Callable[[_Function], _Function]:
         """Decorate the entrypoint.
 
         Args:
             func: the entrypoint, when used without parentheses.
-            agent_name: jobs are given only by explicit dispatch of this name; "" = to every room.
+            agent_name: jobs are given only by explicit dispatch of this name; "" = `agent_name` of the options.
             type: what a job is given for.
             on_request: is asked about every offered job.
             on_session_end: runs when a job is to end, before its room is left.
+            on_simulation_end: refused: a simulation's verdict reaches the official framework's voice sessions only.
 
         Raises:
-            ConfigError: there is an entrypoint already.
+            StateError: there is an entrypoint already.
+            ConfigError: `on_simulation_end` is given.
         """
+        if on_simulation_end is not None:
+            raise ConfigError(
+                "on_simulation_end cannot be called: what it is told arrives in voice sessions, which greenroom has "
+                "not; ctx.simulation_context() works"
+            )
 
         def decorate(function: _Function) -> _Function:
             if self._options.entrypoint_fnc is not None:
-                raise ConfigError("this worker has an entrypoint already; make a second AgentServer for another one")
+                raise StateError("this worker has an entrypoint already; make a second AgentServer for another one")
             self._options.entrypoint_fnc = function
             self._options.agent_name = agent_name or self._options.agent_name
             self._options.worker_type = type
@@ -127,7 +211,7 @@ class AgentServer(EventEmitter[EventTypes]):
 
         return decorate if func is None else decorate(func)
 
-    def update_options(self, **settings: Any) -> None:
+    def update_options(self, **settings: Unpack[OptionFields]) -> None:
         """Change fields of the options before `run`.
 
         Raises:
@@ -136,10 +220,7 @@ class AgentServer(EventEmitter[EventTypes]):
         """
         if self._running is not None:
             raise StateError("the worker runs already")
-        try:
-            self._options = dataclasses.replace(self._options, **settings)
-        except TypeError as error:
-            raise ConfigError(str(error)) from error
+        self._options = dataclasses.replace(self._options, **settings)
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -159,6 +240,11 @@ class AgentServer(EventEmitter[EventTypes]):
         return self._running.http_port if self._running else 0
 
     @property
+    def worker_info(self) -> WorkerInfo:
+        """The port of the health page, 0 while the worker does not run, and whether LiveKit Cloud hosts the worker."""
+        return WorkerInfo(self.http_port, bool(os.environ.get("LIVEKIT_WORKER_TOKEN")))
+
+    @property
     def draining(self) -> bool:
         """Whether it takes no more jobs because it is to end."""
         return self._running is not None and self._running.machine.draining
@@ -171,28 +257,32 @@ class AgentServer(EventEmitter[EventTypes]):
             unregistered: without a server; jobs come from `simulate_job` only.
 
         Raises:
-            ConfigError: there is nothing to run, or no key to register with.
+            ConfigError: an option cannot work, or there is no key to register with.
             ConnectError: the server cannot be reached, or does not want this worker.
-            StateError: it runs already.
+            StateError: it runs already, on another event loop than `loop`, or there is nothing to run.
         """
         if self._running is not None:
             raise StateError("the worker runs already")
         loading.refuse_while_loading()
-        self._options.validate()
-        running = self._running = WorkerRun(self, WorkerSetup(self._options, self._session_end, devmode))
+        if self._loop not in (None, asyncio.get_running_loop()):
+            raise StateError("the worker was made with loop=..., and this is another event loop")
+        self._options.validate_config(devmode)
+        options = dataclasses.replace(self._options, agent_name=self._options.registered_name())
+        running = self._running = WorkerRun(self, WorkerSetup(options, self._session_end, devmode, self._succession))
         try:
             await running.run(register=not unregistered)
         finally:
             self._running = None
 
-    async def drain(self, timeout: float | None = None) -> None:
+    async def drain(self, timeout: NotGivenOr[float | None] = NOT_GIVEN) -> None:
         """Take no more jobs, and return when the last has ended; after `timeout` seconds those that are left are ended.
 
         Args:
-            timeout: None = `drain_timeout` of the options.
+            timeout: None = as long as they take; not given = `drain_timeout` of the options.
         """
         if self._running is not None:
-            await self._running.drain(self._options.drain_timeout if timeout is None else timeout)
+            limit = self._options.drain_timeout if isinstance(timeout, NotGiven) else timeout
+            await self._running.drain(limit)
 
     async def aclose(self) -> None:
         """End every job, in order, and the worker. Idempotent."""
@@ -200,19 +290,46 @@ class AgentServer(EventEmitter[EventTypes]):
             await self._running.stop()
 
     async def simulate_job(
-        self, room: str, *, token: str | None = None, agent_identity: str | None = None, fake_job: bool = False
+        self,
+        room: str,
+        participant_identity: str | None = None,
+        *,
+        fake_job: bool = False,
+        agent_identity: str | None = None,
+        room_info: m.Room | None = None,
+        token: str | None = None,
     ) -> None:
         """Run a job for a room although no server has offered one.
 
         Args:
             room: the room's name.
-            token: to join with; None = one is made with the worker's key.
-            agent_identity: the agent's identity when the token is made here.
+            participant_identity: the participant that the job is for; None = it is for the room.
             fake_job: what `ctx.is_fake_job()` says.
+            agent_identity: the agent's identity when the token is made here; None = what the program accepts it with.
+            room_info: what else is known of the room.
+            token: to join with; None = one is made with the worker's key.
 
         Raises:
             StateError: the worker does not run.
         """
         if self._running is None:
             raise StateError("the worker does not run")
-        await self._running.simulate(room, token, agent_identity, fake_job)
+        job = Job.simulated(room, participant_identity, room_info)
+        await self._running.simulate(job, token, agent_identity, fake_job)
+
+
+def _callable_or_none(name: str, function: _Anything) -> _Anything:
+    if function is not None and not callable(function):
+        raise TypeError(f"{name} must be a function or None, not {type(function).__name__}")
+    return function
+
+
+def _signature() -> inspect.Signature:
+    """What `AgentServer` takes, with every option by its name and default, for `help` and the like."""
+    own = [each for each in inspect.signature(AgentServer.__init__).parameters.values() if each.name != "self"]
+    options = inspect.signature(WorkerOptions).parameters.values()
+    by_name = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in options]
+    return inspect.Signature([*own[:-1], *by_name])
+
+
+AgentServer.__signature__ = _signature()

@@ -14,7 +14,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenroom import __version__
-from greenroom.agents.executors import Executor, TaskExecutor, ThreadExecutor
+from greenroom.agents.executors import Executor, ProcSetup, TaskExecutor, ThreadExecutor
 from greenroom.agents.health import HealthPage, WorkerState
 from greenroom.agents.job import Job, JobAcceptArguments, RunningJobInfo
 from greenroom.agents.link import WorkerLink
@@ -30,17 +30,18 @@ from greenroom.rtc.events import EventEmitter
 from greenroom.runtime.socket import SocketRefusedError
 from greenroom.runtime.tasks import TaskSet
 from greenroom.wire import messages as m
-from greenroom.wire.tokens import Claims, VideoGrants, encode_token
+from greenroom.wire.tokens import Claims, VideoGrants, encode_token, peek_claims
 
 if TYPE_CHECKING:
     from greenroom.agents.context import JobContext
 
-__all__ = ["WorkerRun", "WorkerSetup"]
+__all__ = ["UPDATE_LOAD_INTERVAL", "WorkerRun", "WorkerSetup"]
 
 log = logging.getLogger("greenroom.agents")
 
 T = TypeVar("T")
-LOAD_INTERVAL = 0.5
+#: Seconds.
+UPDATE_LOAD_INTERVAL = 0.5
 
 
 @dataclasses.dataclass(slots=True)
@@ -118,8 +119,8 @@ class WorkerRun:
         finally:
             await self._close()
 
-    async def drain(self, timeout: float) -> None:
-        """Take no more jobs; end when the last has ended, or after `timeout` seconds."""
+    async def drain(self, timeout: float | None) -> None:
+        """Take no more jobs; end when the last has ended, or after `timeout` seconds; None = any time."""
         self._apply(self.machine.drain(self._loop.time()))
         try:
             async with asyncio.timeout(timeout):
@@ -133,9 +134,9 @@ class WorkerRun:
         self._finish(None)
         await self._closed.wait()
 
-    async def simulate(self, room: str, token: str | None, identity: str | None, fake: bool) -> None:
+    async def simulate(self, job: Job, token: str | None, identity: str | None, fake: bool) -> None:
         """Ask the program about a job that no server has offered, and run it if it accepts."""
-        job = Job.from_message(m.Job(id=f"simulated-{random.randrange(16**8):08x}", room=m.Room(name=room)))
+        identity = peek_claims(token).identity if token else identity
         answers: list[Answer] = []
 
         def accept(answer: Answer) -> asyncio.Future[None]:
@@ -148,7 +149,7 @@ class WorkerRun:
         for answer in answers:
             arguments = dataclasses.replace(answer.arguments, identity=identity or answer.arguments.identity)
             now = time.time()
-            signed = token or self._agent_token(room, arguments)
+            signed = token or self._agent_token(job.room.name, arguments)
             info = RunningJobInfo(arguments, job, self._credentials[0], signed, "", fake, now, now, now, now)
             self.machine.adopt(job.id)
             self._start(info, answer)
@@ -216,7 +217,7 @@ class WorkerRun:
         await asyncio.sleep(delay)
         try:
             self._link = await WorkerLink.open(
-                self._credentials, self._setup.options.http_proxy, self._received, self._lost
+                self._credentials, self._setup.options.proxy(self._credentials[0]), self._received, self._lost
             )
         except SocketRefusedError as refused:
             log.warning("%s", refused)
@@ -390,26 +391,27 @@ class WorkerRun:
                 failing = False
                 self._apply(self.machine.set_load(self._loop.time(), load))
                 self._figures.load = self.machine.load
-            await asyncio.sleep(LOAD_INTERVAL)
+            await asyncio.sleep(UPDATE_LOAD_INTERVAL)
 
     def _make_executor(self) -> Executor:
-        match self._setup.options.job_executor_type:
+        options = self._setup.options
+        proxy = options.proxy(self._credentials[0])
+        setup = ProcSetup(options.prewarm_fnc, tuple(options.preload_modules or ()), proxy)
+        match options.job_executor_type:
             case JobExecutorType.TASK:
-                return TaskExecutor(self, self._setup.options.prewarm_fnc)
+                return TaskExecutor(self, setup)
             case JobExecutorType.THREAD:
-                return ThreadExecutor(self, self._setup.options.prewarm_fnc)
+                return ThreadExecutor(self, setup)
             case JobExecutorType.PROCESS:
                 from greenroom.agents.processes import ProcessExecutor, ProcessLimits
 
                 limits = ProcessLimits(
-                    self._setup.options.job_memory_warn_mb,
-                    self._setup.options.job_memory_limit_mb,
-                    self._setup.options.initialize_process_timeout,
-                    self._setup.value(self._setup.options.num_idle_processes),
+                    options.job_memory_warn_mb,
+                    options.job_memory_limit_mb,
+                    options.initialize_process_timeout,
+                    self._setup.value(options.num_idle_processes),
                 )
-                return ProcessExecutor(
-                    self, self._setup.options.prewarm_fnc, limits, self._setup.options.preload_modules or ()
-                )
+                return ProcessExecutor(self, setup, limits)
 
     def _finish(self, error: Exception | None) -> None:
         if self._over.done():
