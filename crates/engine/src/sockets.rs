@@ -17,14 +17,16 @@ const TCP_BACKLOG: usize = 1 << 20;
 const LENGTH_PREFIX: usize = 2;
 
 /// Where received datagrams are put: one for all ports of an engine.
+///
+/// One allocation of zeros, of which the system backs only what datagrams have reached: little, in a client.
 pub(crate) struct ReceiveBuffers {
-    memory: Vec<Vec<u8>>,
+    memory: Vec<u8>,
     meta: Vec<RecvMeta>,
 }
 
 impl ReceiveBuffers {
     pub(crate) fn new() -> Self {
-        Self { memory: vec![vec![0; RECEIVE_BUFFER]; BATCH_SIZE], meta: vec![RecvMeta::default(); BATCH_SIZE] }
+        Self { memory: vec![0; RECEIVE_BUFFER * BATCH_SIZE], meta: vec![RecvMeta::default(); BATCH_SIZE] }
     }
 }
 
@@ -61,13 +63,14 @@ impl UdpPort {
         buffers: &mut ReceiveBuffers,
         mut each: impl FnMut(SocketAddr, SocketAddr, &[u8]),
     ) -> bool {
-        let mut slices: Vec<IoSliceMut<'_>> = buffers.memory.iter_mut().map(|memory| IoSliceMut::new(memory)).collect();
+        let mut slices: Vec<IoSliceMut<'_>> =
+            buffers.memory.chunks_exact_mut(RECEIVE_BUFFER).map(IoSliceMut::new).collect();
         let count = match self.state.recv((&self.socket).into(), &mut slices, &mut buffers.meta) {
             Ok(count) => count,
             // An unreachable destination reported back (ICMP) is that peer's affair: its ICE times out.
             Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
         };
-        for (meta, memory) in buffers.meta.iter().zip(&buffers.memory).take(count) {
+        for (meta, memory) in buffers.meta.iter().zip(buffers.memory.chunks_exact(RECEIVE_BUFFER)).take(count) {
             let ip = if self.local.ip().is_unspecified() { meta.dst_ip } else { None };
             let destination = SocketAddr::new(ip.unwrap_or(self.local.ip()), self.local.port());
             let received = memory.get(..meta.len).unwrap_or_default();
