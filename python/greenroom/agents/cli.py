@@ -9,9 +9,10 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenroom.agents import logs
+from greenroom.agents import handover, logs
 from greenroom.agents.loading import collected
 from greenroom.agents.options import DEFAULT_URL, ServerEnvOption, WorkerOptions
 from greenroom.agents.worker import AgentServer
@@ -114,7 +115,32 @@ def _dev(server: AgentServer, options: argparse.Namespace) -> None:
     os.environ.setdefault("LIVEKIT_API_KEY", DEV_KEY)
     os.environ.setdefault("LIVEKIT_API_SECRET", DEV_SECRET)
     _prepare(server, options, devmode=True)
-    run_loop(work(server, devmode=True, drain=False))
+    server._succession = handover.inherited()
+    program = _program()
+    if server._succession is None and options.reload and program is not None:
+        from greenroom.agents.reload import Reloader
+
+        reloader = Reloader([sys.executable, *sys.orig_argv[1:]], program, {}, log.info)
+        run_loop(_until_interrupted(reloader.keep_running()))
+    else:
+        run_loop(work(server, devmode=True, drain=False))
+
+
+def _program() -> Path | None:
+    """The file that this process runs; None where there is none, and so nothing to run anew."""
+    path = getattr(sys.modules["__main__"], "__file__", None)
+    return Path(path) if path else None
+
+
+async def _until_interrupted(forever: Coroutine[Any, Any, None]) -> None:
+    tasks = TaskSet(log)
+    running = tasks.spawn(forever, name="runs of the program")
+    interrupted = asyncio.Event()
+    with _signals(interrupted.set):
+        await asyncio.wait(
+            [running, tasks.spawn(interrupted.wait(), name="interrupted")], return_when=asyncio.FIRST_COMPLETED
+        )
+    await tasks.close()
 
 
 def _connect(server: AgentServer, options: argparse.Namespace) -> None:
@@ -182,6 +208,13 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--api-secret", help="its secret (LIVEKIT_API_SECRET)")
         if name == "start":
             command.add_argument("--drain-timeout", type=float, metavar="SECONDS", help="how long jobs may finish")
+        if name == "dev":
+            command.add_argument(
+                "--reload",
+                action=argparse.BooleanOptionalAction,
+                default=True,
+                help="run it anew when its code is saved; its jobs go on",
+            )
         if name == "connect":
             command.add_argument("--room", required=True, help="the room to join")
             command.add_argument("--participant-identity", help="the agent's identity")

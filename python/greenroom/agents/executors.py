@@ -35,6 +35,9 @@ class ProcSetup:
 class Events(Protocol):
     """Who is told how jobs fare; always on the worker's loop."""
 
+    def job_joined(self, job_id: str) -> None:
+        """Its agent is in the room."""
+
     def job_started(self, job_id: str) -> None:
         """Its entrypoint runs."""
 
@@ -100,6 +103,9 @@ class _JobTask:
         self._runners = runners
         self._job_id = job_id
 
+    def joined(self) -> None:
+        self._events.job_joined(self._job_id)
+
     def started(self) -> None:
         self._events.job_started(self._job_id)
 
@@ -164,6 +170,9 @@ class _JobThread:
         self.thread = threading.Thread(target=self._main, name=f"job {self._job_id}", daemon=True)
         self.thread.start()
 
+    def joined(self) -> None:
+        self._worker_loop.call_soon_threadsafe(self._events.job_joined, self._job_id)
+
     def started(self) -> None:
         self._worker_loop.call_soon_threadsafe(self._events.job_started, self._job_id)
 
@@ -200,12 +209,6 @@ class _JobThread:
             self._runner = None
 
 
-async def prewarm(function: Prewarm | None, proc: JobProcess) -> None:
-    """Call the prewarm function, sync or async."""
-    if function is not None:
-        result = function(proc)
-        if inspect.isawaitable(result):
-            await result
 def preload(modules: Sequence[str]) -> None:
     """Import modules before the first job needs them.
 
@@ -219,3 +222,9 @@ def preload(modules: Sequence[str]) -> None:
             raise ConfigError(f"preload_modules: {name} cannot be imported: {error}") from error
 
 
+async def prewarm(function: Prewarm | None, proc: JobProcess) -> None:
+    """Call the prewarm function, sync or async."""
+    if function is not None:
+        result = function(proc)
+        if inspect.isawaitable(result):
+            await result

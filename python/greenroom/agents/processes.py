@@ -204,7 +204,9 @@ class ProcessExecutor:
         error = None
         try:
             while message := await process.hear():
-                if "started" in message:
+                if "joined" in message:
+                    self._events.job_joined(job_id)
+                elif "started" in message:
                     self._events.job_started(job_id)
                 elif "outcome" in message:
                     await self._events.job_outcome(job_id, message["outcome"])

@@ -9,12 +9,13 @@ import logging
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenroom import __version__
 from greenroom.agents.executors import Executor, ProcSetup, TaskExecutor, ThreadExecutor
+from greenroom.agents.handover import Estate, Succession, dispatch_again
 from greenroom.agents.health import HealthPage, WorkerState
 from greenroom.agents.job import Job, JobAcceptArguments, RunningJobInfo
 from greenroom.agents.link import WorkerLink
@@ -25,7 +26,7 @@ from greenroom.agents.runner import JobLaunch, import_for_joining
 from greenroom.agents.watchdog import Watchdog
 from greenroom.errors import AssignmentTimeoutError, ConfigError, ConnectError, DisconnectedError
 from greenroom.protocol import job_run, worker_io
-from greenroom.protocol.worker import Worker, WorkerSettings
+from greenroom.protocol.worker import ASSIGNMENT_TIMEOUT, Worker, WorkerSettings
 from greenroom.rtc.events import EventEmitter
 from greenroom.runtime.socket import SocketRefusedError
 from greenroom.runtime.tasks import TaskSet
@@ -42,6 +43,7 @@ log = logging.getLogger("greenroom.agents")
 T = TypeVar("T")
 #: Seconds.
 UPDATE_LOAD_INTERVAL = 0.5
+_SHORTEST_TOKEN = 600.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -68,11 +70,15 @@ class _Figures:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WorkerSetup:
-    """What a worker runs with: its options, the handler of a session's end, and whether this is development."""
+    """What a worker runs with: its options, the handler of a session's end, and whether this is development.
+
+    `succession` is set where jobs come from a run before this one and go to the next.
+    """
 
     options: WorkerOptions
     session_end: Callable[[JobContext], Awaitable[None] | None] | None
     devmode: bool
+    succession: Succession | None = None
 
     def value(self, setting: T | ServerEnvOption[T]) -> T:
         """The value of a setting that may differ between development and production."""
@@ -105,19 +111,29 @@ class WorkerRun:
 
     async def run(self, *, register: bool) -> None:
         """Work until the end."""
-        options = self._setup.options
+        succession, estate = self._setup.succession, Estate()
         try:
-            await self._health.start(options.host, self._setup.value(options.port), options.prometheus_port)
+            if succession is None:
+                await self._open_health()
             import_for_joining()
             await self._executor.start()
             with closing(Watchdog()):
+                if succession is not None:
+                    estate = await succession.begin()
+                    await self._open_health()
+                    self._tasks.spawn(succession.serve(self, self._executor), name="succession")
                 self._tasks.spawn(self._measure_load(), name="load")
                 self._owner.emit("worker_started")
+                self._take_over(estate)
                 if register:
                     self._apply(self.machine.start())
                 await asyncio.shield(self._over)
         finally:
             await self._close()
+
+    async def _open_health(self) -> None:
+        options = self._setup.options
+        await self._health.start(options.host, self._setup.value(options.port), options.prometheus_port)
 
     async def drain(self, timeout: float | None) -> None:
         """Take no more jobs; end when the last has ended, or after `timeout` seconds; None = any time."""
@@ -134,9 +150,59 @@ class WorkerRun:
         self._finish(None)
         await self._closed.wait()
 
+    async def release(self) -> Sequence[RunningJobInfo]:
+        """Take no more jobs, leave the server, and name the jobs that run on here until their rooms are taken over."""
+        self._apply(self.machine.retire(self._loop.time()))
+        asking = [offer.asking for offer in self._offers.values() if offer.asking is not None]
+        if asking:
+            await asyncio.wait(asking, timeout=ASSIGNMENT_TIMEOUT)
+        await self._health.close()
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+        running = [self.jobs[job_id] for job_id in self.machine.unfinished if not self.jobs[job_id].fake_job]
+        self._apply(self.machine.release())
+        return running
+
+    def _take_over(self, estate: Estate) -> None:
+        """Go on with the jobs of the run before: tell the server that they are ours, and ask the program about each."""
+        for info in estate.running:
+            self.machine.adopt(info.job.id)
+            self.jobs[info.job.id] = info
+            self._tasks.spawn(self._continue(info), name=f"taking over job {info.job.id}")
+        if estate.failed:
+            _, key, secret = self._credentials
+            self._tasks.spawn(dispatch_again(estate.failed, key, secret), name="dispatching again")
+
+    async def _continue(self, info: RunningJobInfo) -> None:
+        try:
+            answer = await self._ask_program(info.job)
+        except Exception as error:
+            log.exception("job %s: the request function failed", info.job.id)
+            self.job_ended(info.job.id, str(error))
+            return
+        if answer is None:
+            log.info("job %s: the changed program does not want it", info.job.id)
+            self.job_ended(info.job.id, "")
+            return
+        now = time.time()
+        token = self._renewed(info.token, now)
+        self._start(dataclasses.replace(info, token=token, assigned_at=now, launched_at=now), answer)
+
     async def simulate(self, job: Job, token: str | None, identity: str | None, fake: bool) -> None:
         """Ask the program about a job that no server has offered, and run it if it accepts."""
         identity = peek_claims(token).identity if token else identity
+        answer = await self._ask_program(job)
+        if answer is not None:
+            arguments = dataclasses.replace(answer.arguments, identity=identity or answer.arguments.identity)
+            now = time.time()
+            signed = token or self._agent_token(job.room.name, arguments)
+            info = RunningJobInfo(arguments, job, self._credentials[0], signed, "", fake, now, now, now, now)
+            self.machine.adopt(job.id)
+            self._start(info, answer)
+
+    async def _ask_program(self, job: Job) -> Answer | None:
+        """How the program accepts a job that is ours already; None when it does not."""
         answers: list[Answer] = []
 
         def accept(answer: Answer) -> asyncio.Future[None]:
@@ -146,13 +212,7 @@ class WorkerRun:
             return done
 
         await self._call_handler(JobRequest(job, accept, lambda terminate: None))
-        for answer in answers:
-            arguments = dataclasses.replace(answer.arguments, identity=identity or answer.arguments.identity)
-            now = time.time()
-            signed = token or self._agent_token(job.room.name, arguments)
-            info = RunningJobInfo(arguments, job, self._credentials[0], signed, "", fake, now, now, now, now)
-            self.machine.adopt(job.id)
-            self._start(info, answer)
+        return answers[0] if answers else None
 
     @property
     def http_port(self) -> int:
@@ -334,6 +394,11 @@ class WorkerRun:
             log.error("job %s cannot run: %s", job_id, error)
             self.job_ended(job_id, str(error))
 
+    def job_joined(self, job_id: str) -> None:
+        """A job's agent is in its room."""
+        if self._setup.succession is not None:
+            self._setup.succession.job_joined(job_id)
+
     def job_started(self, job_id: str) -> None:
         """A job's entrypoint runs."""
         self._apply(self.machine.job_started(job_id))
@@ -347,8 +412,11 @@ class WorkerRun:
 
     def job_ended(self, job_id: str, error: str) -> None:
         """A job is over."""
-        if self.jobs.pop(job_id, None) is None:
+        info = self.jobs.pop(job_id, None)
+        if info is None:
             return
+        if self._setup.succession is not None:
+            self._setup.succession.job_ended(info, error)
         self._figures.failed += bool(error)
         self._figures.succeeded += not error
         log.info("job %s %s", job_id, "failed" if error else "ended")
@@ -373,6 +441,14 @@ class WorkerRun:
             video=VideoGrants(room_join=True, room=room, agent=True, can_update_own_metadata=True),
         )
         return encode_token(claims, key, secret, now=time.time())
+
+    def _renewed(self, token: str, now: float) -> str:
+        """A token that says the same and is good for a while."""
+        claims = peek_claims(token)
+        if claims.expires_at > now + _SHORTEST_TOKEN:
+            return token
+        _, key, secret = self._credentials
+        return encode_token(claims, key, secret, now=now)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from greenroom import rtc
-from greenroom.cli.agent import end_process
+from greenroom.agents.reload import end_process
 from greenroom.cli.output import console, notes
 from greenroom.cli.serving import interrupted
 from greenroom.errors import ConfigError

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
-__all__ = ["console", "fail", "log_to_json", "log_to_terminal", "notes"]
+__all__ = ["console", "escaped", "fail", "log_to_json", "log_to_terminal", "notes"]
 
 #: Results, for people and for pipes; without a terminal to ask, tables are as wide as they like.
 console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
@@ -20,7 +20,7 @@ notes = Console(stderr=True, highlight=False)
 
 def fail(message: str, status: int = 1) -> NoReturn:
     """Print one line saying what is wrong and what would be right, and exit."""
-    notes.print(f"[bold red]error[/] {_escaped(message)}", soft_wrap=True)
+    notes.print(f"[bold red]error[/] {escaped(message)}", soft_wrap=True)
     sys.exit(status)
 
 
@@ -57,7 +57,8 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=str, ensure_ascii=False)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text that `notes` and `console` print as it is."""
     from rich.markup import escape
 
     return escape(text)

@@ -22,12 +22,8 @@ DEV_KEY, DEV_SECRET = "devkey", "secret"
 
 
 async def develop(host: str, port: int, room: str, identity: str, agent: Path | None) -> None:
-    """Serve with the development key until interrupted, with a worker if a file is given; says how to join.
-
-    Raises:
-        ConfigError: there is no such file.
-    """
-    async with Server(host=host, port=port, keys={DEV_KEY: DEV_SECRET}) as server:
+    """Serve with the development key until interrupted, with a worker if a file is given; says how to join."""
+    async with Server(host=host, port=port, keys={DEV_KEY: DEV_SECRET}, reoffer_jobs=True) as server:
         notes.print(f"[bold]greenroom[/] at [cyan]{server.url}[/]  key {DEV_KEY}  secret {DEV_SECRET}")
         async with playground(host) as page:
             token = server.token(identity, room)

@@ -39,11 +39,14 @@ def join(room: RoomState, request: Join) -> None:
     if room.ended or _is_full(room, request):
         _refuse(room, request.connection, m.LeaveRequest(reason=m.DisconnectReason.JOIN_FAILURE))
         return
-    _admit(room, request)
+    _admit(room, request, present)
 
 
-def _admit(room: RoomState, request: Join) -> None:
+def _admit(room: RoomState, request: Join, replaced: Member | None) -> None:
     member = _new_member(room, request)
+    if replaced is not None and replaced.profile.kind == member.profile.kind == m.ParticipantInfo.AGENT:
+        # The next run of an agent's program: with another sid, clients would have it leave and somebody else come.
+        member.sid, member.version = replaced.sid, replaced.version
     room.members[member.identity] = member
     room.by_connection[request.connection] = member
     if member.keeps_open:

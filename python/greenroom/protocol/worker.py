@@ -127,6 +127,11 @@ class Worker:
         """How many jobs run."""
         return sum(job.phase is JobPhase.RUNNING for job in self._jobs.values())
 
+    @property
+    def unfinished(self) -> list[str]:
+        """The jobs that run and whose end was not reported."""
+        return [job_id for job_id, job in self._jobs.items() if job.phase is JobPhase.RUNNING and not job.reported]
+
     def phase(self, job_id: str) -> JobPhase:
         """Where a job is; unknown ones have ended."""
         return self._jobs[job_id].phase if job_id in self._jobs else JobPhase.ENDED
