@@ -136,7 +136,9 @@ impl VideoEncoder {
         let ticks = self.advance(timestamp, step);
         let key = force_keyframe || self.fresh;
         let result = match &mut self.inner {
-            Inner::Vp8(encoder) => encoder.encode(&image, key, ticks, step as u32),
+            Inner::Vp8(encoder) => {
+                encoder.encode(&image, if key { vp8::Role::Key } else { vp8::Role::Any }, ticks, step as u32)
+            }
             Inner::H264(encoder) => encoder.encode(&image, key, (ticks / 90) as u64),
         };
         match &result {
@@ -147,6 +149,31 @@ impl VideoEncoder {
                 self.inner = Inner::new(self.codec, &self.options)?;
                 self.restart();
             }
+        }
+        result
+    }
+
+    /// Compress the picture that came last once more, into a frame that may be sent any number of times until the next one:
+    /// it changes nothing in a decoder. `None` when the codec has no such frames, or a key frame is due, or rate control
+    /// dropped it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`encode`](Self::encode).
+    pub fn encode_repeatable(&mut self, image: I420Ref<'_>, timestamp: Duration) -> Result<Option<EncodedFrame>> {
+        let same_size = (image.width(), image.height()) == (self.options.width, self.options.height);
+        if self.fresh || !same_size || image.stride(1) != image.stride(2) || self.codec != VideoCodec::Vp8 {
+            return Ok(None);
+        }
+        let step = (90_000.0 / self.options.fps) as i64;
+        let ticks = self.advance(timestamp, step);
+        let Inner::Vp8(encoder) = &mut self.inner else {
+            return Ok(None);
+        };
+        let result = encoder.encode(&image, vp8::Role::Repeatable, ticks, step as u32);
+        if result.is_err() {
+            self.inner = Inner::new(self.codec, &self.options)?;
+            self.restart();
         }
         result
     }

@@ -65,12 +65,22 @@ unsafe extern "C" {
         source: *const Image,
         timestamp: i64,
         duration: u32,
-        force_keyframe: i32,
+        role: i32,
         packet: *mut Packet,
     ) -> i32;
     fn gr_vp8_decoder_new(error: *mut i32) -> *mut RawDecoder;
     fn gr_vp8_decoder_free(decoder: *mut RawDecoder);
     fn gr_vp8_decode(decoder: *mut RawDecoder, data: *const u8, length: u32, picture: *mut Image) -> i32;
+}
+
+/// What a frame is for.
+#[derive(Debug, Clone, Copy)]
+#[repr(i32)]
+pub(crate) enum Role {
+    Any = 0,
+    Key = 1,
+    /// It changes nothing in a decoder and may come any number of times.
+    Repeatable = 2,
 }
 
 pub(crate) struct Encoder {
@@ -103,7 +113,7 @@ impl Encoder {
     pub(crate) fn encode(
         &mut self,
         image: &I420Ref<'_>,
-        force_keyframe: bool,
+        role: Role,
         ticks: i64,
         duration: u32,
     ) -> Result<Option<EncodedFrame>> {
@@ -118,14 +128,7 @@ impl Encoder {
         // SAFETY: `raw` is a live encoder of the picture's size (`VideoEncoder` sees to that) and the planes are as
         // long as `I420Ref` guarantees; libvpx only reads them, and only during the call.
         let error = unsafe {
-            gr_vp8_encode(
-                self.raw.as_ptr(),
-                &raw const source,
-                ticks,
-                duration,
-                i32::from(force_keyframe),
-                &raw mut packet,
-            )
+            gr_vp8_encode(self.raw.as_ptr(), &raw const source, ticks, duration, role as i32, &raw mut packet)
         };
         if error != 0 {
             return Err(CodecError::failed(LIBRARY, describe(error)));

@@ -117,9 +117,31 @@ int32_t gr_vp8_encoder_set_rate(gr_vp8_encoder *encoder, uint32_t kilobits, uint
   return error;
 }
 
+/* What `gr_vp8_encode` makes of a picture; twin of `Role` in vp8.rs. */
+enum { GR_VP8_ANY = 0, GR_VP8_KEY = 1, GR_VP8_REPEATABLE = 2 };
+
+/* With no active macroblock the next frame is a copy of the one before. */
+static vpx_codec_err_t set_active(gr_vp8_encoder *encoder, int active) {
+  vpx_active_map_t map = {.rows = (encoder->config.g_h + 15) / 16, .cols = (encoder->config.g_w + 15) / 16};
+  if (active) return vpx_codec_control(&encoder->context, VP8E_SET_ACTIVEMAP, &map);
+  map.active_map = calloc(map.rows, map.cols);
+  if (!map.active_map) return VPX_CODEC_MEM_ERROR;
+  vpx_codec_err_t error = vpx_codec_control(&encoder->context, VP8E_SET_ACTIVEMAP, &map);
+  free(map.active_map);
+  return error;
+}
+
+/* A repeatable frame leaves nothing behind in a decoder, so that it may come any number of times. */
+static vpx_enc_frame_flags_t frame_flags(int32_t role) {
+  if (role == GR_VP8_KEY) return VPX_EFLAG_FORCE_KF;
+  if (role == GR_VP8_REPEATABLE)
+    return VP8_EFLAG_NO_UPD_LAST | VP8_EFLAG_NO_UPD_GF | VP8_EFLAG_NO_UPD_ARF | VP8_EFLAG_NO_UPD_ENTROPY;
+  return 0;
+}
+
 /* Encodes one picture. `packet->data` stays valid until the next call and is NULL when the picture was dropped. */
 int32_t gr_vp8_encode(gr_vp8_encoder *encoder, const gr_vp8_image *source, int64_t timestamp, uint32_t duration,
-                      int32_t force_keyframe, gr_vp8_packet *packet) {
+                      int32_t role, gr_vp8_packet *packet) {
   vpx_image_t image;
   memset(packet, 0, sizeof *packet);
   /* The planes are set below; the pointer given here is only looked at for being there. */
@@ -129,9 +151,10 @@ int32_t gr_vp8_encode(gr_vp8_encoder *encoder, const gr_vp8_image *source, int64
     image.planes[plane] = (unsigned char *)source->planes[plane];
     image.stride[plane] = source->strides[plane];
   }
-  vpx_enc_frame_flags_t flags = force_keyframe ? VPX_EFLAG_FORCE_KF : 0;
-  vpx_codec_err_t error =
-      vpx_codec_encode(&encoder->context, &image, timestamp, duration, flags, VPX_DL_REALTIME);
+  vpx_codec_err_t error = VPX_CODEC_OK;
+  if (role == GR_VP8_REPEATABLE) error = set_active(encoder, 0);
+  if (!error) error = vpx_codec_encode(&encoder->context, &image, timestamp, duration, frame_flags(role), VPX_DL_REALTIME);
+  if (!error && role == GR_VP8_REPEATABLE) error = set_active(encoder, 1);
   if (error) return error;
   vpx_codec_iter_t iterator = NULL;
   const vpx_codec_cx_pkt_t *next;

@@ -381,3 +381,44 @@ fn vp8_numbers_pictures_with_15_bits_and_h264_packs_its_parameters() {
     assert_eq!(payloads[0][0] & 0x1f, 24);
     assert_eq!((payloads[0][3] & 0x1f, data[4] & 0x1f), (7, 7));
 }
+
+/// Another client follows a call and never sees the frames that may be repeated: both must show the same ever after.
+#[test]
+fn a_repeatable_frame_shows_the_picture_as_often_as_it_comes_and_leaves_no_trace() {
+    let scene = Scene::new(640, 360);
+    let mut encoder = VideoEncoder::new(VideoCodec::Vp8, options(640, 360)).unwrap();
+    let mut repeated = VideoDecoder::new(VideoCodec::Vp8).unwrap();
+    let mut without = VideoDecoder::new(VideoCodec::Vp8).unwrap();
+    let mut index = 0;
+    let mut planes = Vec::new();
+    for scene_number in [0, 20, 40] {
+        let picture = scene.picture(scene_number);
+        let image = I420Ref::from_packed(640, 360, &picture).unwrap();
+        for _ in 0..8 {
+            index += 1;
+            let Some(frame) = encoder.encode(image, scene_number == 20, at(index)).unwrap() else { continue };
+            let mut there = Vec::new();
+            repeated.decode(&frame.data).unwrap().unwrap().copy_into(&mut planes);
+            without.decode(&frame.data).unwrap().unwrap().copy_into(&mut there);
+            assert!(planes == there, "the decoders differ at {index}");
+        }
+        let before = psnr(&I420Ref::from_packed(640, 360, &planes).unwrap(), &image);
+        index += 1;
+        let again = encoder.encode_repeatable(image, at(index)).unwrap().unwrap();
+        assert!(!again.keyframe && again.data.len() < 200, "{} bytes", again.data.len());
+        let mut shown = Vec::new();
+        for _ in 0..5 {
+            let decoded = repeated.decode(&again.data).unwrap().unwrap();
+            let quality = psnr(&decoded, &image);
+            assert!(quality > before - 0.1, "{quality:.1} dB after {before:.1}");
+            decoded.copy_into(&mut planes);
+            assert!(shown.is_empty() || shown == planes);
+            shown.clone_from(&planes);
+        }
+    }
+    let mut h264 = VideoEncoder::new(VideoCodec::H264, options(640, 360)).unwrap();
+    let picture = scene.picture(0);
+    let image = I420Ref::from_packed(640, 360, &picture).unwrap();
+    assert!(h264.encode(image, false, at(0)).unwrap().is_some());
+    assert_eq!(h264.encode_repeatable(image, at(1)).unwrap(), None);
+}

@@ -1,7 +1,7 @@
 //! One video encoding of a sender, on the codec threads.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use greenroom_codec::I420Ref;
@@ -11,6 +11,7 @@ use greenroom_media::video::{Filter, PictureMut, VideoFormat, packed_len, resize
 use greenroom_peer::Codec;
 
 use crate::Commander;
+use crate::cadence::Pace;
 use crate::client::LayerOptions;
 use crate::error::EngineError;
 use crate::events::{Handle, lock};
@@ -19,6 +20,8 @@ use crate::video_source::{CapturedFrame, FrameTaker};
 
 /// Below this many bit/s a picture says nothing any more.
 const MIN_BITRATE: u32 = 50_000;
+/// A picture that stays is encoded so often before the last result is sent again: each time it becomes sharper.
+const REFINEMENTS: u32 = 10;
 
 /// An encoder with room for one frame that it has not begun: a newer one takes its place.
 pub(crate) struct LayerEncoder {
@@ -29,7 +32,8 @@ pub(crate) struct LayerEncoder {
     /// 0 = as captured.
     size: (u32, u32),
     lane: Lane,
-    waiting: Mutex<Option<(Arc<CapturedFrame>, Instant)>>,
+    waiting: Mutex<Option<Waiting>>,
+    pace: Mutex<Pace>,
     work: Mutex<Work>,
     /// bit/s asked for by the program, and what the network leaves of it.
     bitrate: u32,
@@ -39,12 +43,60 @@ pub(crate) struct LayerEncoder {
     muted: AtomicBool,
 }
 
+struct Waiting {
+    frame: Arc<CapturedFrame>,
+    at: Instant,
+    repeat: bool,
+}
+
+/// What an encoder made of a picture.
+pub(crate) struct Encoded {
+    pub(crate) frame: EncodedFrame,
+    /// When it is shown: captured, or asked for again. Later than the one before it.
+    pub(crate) at: Instant,
+    /// Whether the program captured nothing new.
+    pub(crate) repeat: bool,
+}
+
 struct Work {
     encoder: Option<VideoEncoder>,
     options: Options,
     scaled: Vec<u8>,
+    still: Still,
     first: Option<Instant>,
     last: Option<Duration>,
+}
+
+impl Work {
+    /// When the picture is shown, absolute and since the first. Time goes forward for encoders and receivers: two captures
+    /// may share an instant, and a repeat may overtake one.
+    fn advance(&mut self, at: Instant) -> (Instant, Duration) {
+        let first = *self.first.get_or_insert(at);
+        let time = at.saturating_duration_since(first);
+        let time = self.last.map_or(time, |last| time.max(last + Duration::from_micros(100)));
+        self.last = Some(time);
+        (first + time, time)
+    }
+}
+
+/// A picture that is encoded again and again.
+#[derive(Default)]
+struct Still {
+    frame: Weak<CapturedFrame>,
+    times: u32,
+    /// A frame that shows it and costs nothing more.
+    repeatable: Option<EncodedFrame>,
+}
+
+impl Still {
+    /// Whether the frame has been encoded so often that it has become as sharp as it can be.
+    fn is_settled(&mut self, frame: &Arc<CapturedFrame>, force_keyframe: bool) -> bool {
+        if force_keyframe || !self.frame.ptr_eq(&Arc::downgrade(frame)) {
+            *self = Self { frame: Arc::downgrade(frame), ..Self::default() };
+        }
+        self.times += 1;
+        self.times > REFINEMENTS
+    }
 }
 
 impl LayerEncoder {
@@ -72,6 +124,7 @@ impl LayerEncoder {
             encoder: None,
             options: Options { width: 0, height: 0, bitrate: options.bitrate, fps, screencast, threads: 1 },
             scaled: Vec::new(),
+            still: Still::default(),
             first: None,
             last: None,
         };
@@ -83,6 +136,7 @@ impl LayerEncoder {
             size: (options.width, options.height),
             lane,
             waiting: Mutex::default(),
+            pace: Mutex::new(Pace::new(options.fps)),
             work: Mutex::new(work),
             bitrate: options.bitrate,
             allowed: AtomicU32::new(options.bitrate),
@@ -122,42 +176,51 @@ impl LayerEncoder {
         self.muted.store(muted, Ordering::Release);
     }
 
-    /// Encode a picture that was encoded before, as if captured now.
-    pub(crate) fn encode_again(self: &Arc<Self>, frame: &Arc<CapturedFrame>, now: Instant) {
-        self.submit(frame, now);
+    /// Whether it would encode a picture now.
+    pub(crate) fn is_sending(&self) -> bool {
+        !self.muted.load(Ordering::Acquire) && self.enabled.load(Ordering::Acquire)
     }
 
-    fn submit(self: &Arc<Self>, frame: &Arc<CapturedFrame>, at: Instant) {
-        if self.muted.load(Ordering::Acquire) || !self.enabled.load(Ordering::Acquire) {
-            return;
+    /// Encode the newest picture of the source again, as if captured now.
+    pub(crate) fn encode_again(self: &Arc<Self>, frame: &Arc<CapturedFrame>, now: Instant) {
+        if self.is_sending() && lock(&self.waiting).is_none() {
+            self.submit(Waiting { frame: Arc::clone(frame), at: now, repeat: true });
         }
-        let mut waiting = lock(&self.waiting);
-        let idle = waiting.is_none();
-        *waiting = Some((Arc::clone(frame), at));
-        drop(waiting);
-        if idle {
+    }
+
+    fn submit(self: &Arc<Self>, picture: Waiting) {
+        let older = lock(&self.waiting).replace(picture);
+        if older.is_none() {
             let encoder = Arc::clone(self);
             self.lane.submit(move || encoder.encode_waiting());
         }
     }
 
     fn encode_waiting(&self) {
-        let Some((frame, at)) = lock(&self.waiting).take() else {
+        let Some(Waiting { frame, at, repeat }) = lock(&self.waiting).take() else {
             return;
         };
         match self.encode(&frame, at) {
-            Ok(Some(encoded)) => {
+            Ok(Some((frame, at))) => {
                 let (sender, layer) = (self.sender, self.layer);
-                self.commander.run(0, move |world| world.frame_encoded(sender, layer, &encoded, at));
+                let encoded = Encoded { frame, at, repeat };
+                self.commander.run(0, move |world| world.frame_encoded(sender, layer, &encoded));
             }
             Ok(None) => {}
             Err(message) => tracing::warn!(message, "frame not encoded"),
         }
     }
 
-    fn encode(&self, frame: &CapturedFrame, at: Instant) -> Result<Option<EncodedFrame>, String> {
+    /// The compressed picture, and when it is shown.
+    fn encode(&self, frame: &Arc<CapturedFrame>, at: Instant) -> Result<Option<(EncodedFrame, Instant)>, String> {
         let mut work = lock(&self.work);
         let work = &mut *work;
+        let (at, time) = work.advance(at);
+        let force = self.force_keyframe.swap(false, Ordering::AcqRel);
+        let settled = work.still.is_settled(frame, force);
+        if let Some(same) = &work.still.repeatable {
+            return Ok(Some((same.clone(), at)));
+        }
         let (width, height) = self.fitted(frame.width, frame.height);
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let data: &[u8] = if (width, height) == (frame.width, frame.height) {
@@ -183,13 +246,14 @@ impl LayerEncoder {
             work.options.bitrate = allowed;
             encoder.set_rate(allowed, work.options.fps).map_err(|error| text(&error))?;
         }
-        let first = *work.first.get_or_insert(at);
-        // Encoders want time to go forward; two captures may share an instant.
-        let time = at.saturating_duration_since(first);
-        let time = work.last.map_or(time, |last| time.max(last + Duration::from_micros(100)));
-        work.last = Some(time);
-        let force = self.force_keyframe.swap(false, Ordering::AcqRel);
-        encoder.encode(image, force, time).map_err(|error| text(&error))
+        if settled {
+            work.still.repeatable = encoder.encode_repeatable(image, time).map_err(|error| text(&error))?;
+        }
+        let encoded = match &work.still.repeatable {
+            Some(same) => Some(same.clone()),
+            None => encoder.encode(image, force, time).map_err(|error| text(&error))?,
+        };
+        Ok(encoded.map(|encoded| (encoded, at)))
     }
 
     /// The layer's size with the frame's shape: even, and never larger than the frame.
@@ -206,6 +270,8 @@ impl LayerEncoder {
 
 impl FrameTaker for Arc<LayerEncoder> {
     fn take(&self, frame: &Arc<CapturedFrame>) {
-        self.submit(frame, frame.captured);
+        if self.is_sending() && lock(&self.pace).admit(frame.captured) {
+            self.submit(Waiting { frame: Arc::clone(frame), at: frame.captured, repeat: false });
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod audio_sink;
 mod audio_source;
+mod cadence;
 mod client;
 mod encoder;
 mod encryption;

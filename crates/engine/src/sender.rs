@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use greenroom_codec::opus;
 use greenroom_codec::packetize::Packetizer;
-use greenroom_codec::video::EncodedFrame;
 use greenroom_media::audio::{AudioConverter, Quality, level_dbfs};
 use greenroom_media::encryption::{Encryptor, FrameKind};
 use greenroom_media::rtp::red;
@@ -15,8 +14,9 @@ use greenroom_peer::{Certificate, Codec, Extensions, OutgoingPacket, Rid};
 
 use crate::audio_sink::AudioSink;
 use crate::audio_source::AudioSource;
+use crate::cadence::Cadence;
 use crate::client::{LayerOptions, SenderOptions};
-use crate::encoder::LayerEncoder;
+use crate::encoder::{Encoded, LayerEncoder};
 use crate::encryption::frame_kind;
 use crate::error::EngineError;
 use crate::events::Handle;
@@ -111,6 +111,7 @@ struct VideoLayer {
     seq: u64,
     keyframe_at: Option<Instant>,
     keyframe_due: Option<Instant>,
+    cadence: Cadence,
 }
 
 /// Counters of one sender.
@@ -119,7 +120,10 @@ struct VideoLayer {
 pub struct SenderStatistics {
     pub packets: u64,
     pub bytes: u64,
+    /// Of what the program captured.
     pub frames: u64,
+    /// Of what it had captured before, sent again because nothing newer came.
+    pub repeats: u64,
     pub keyframes: u64,
     pub width: u32,
     pub height: u32,
@@ -150,8 +154,8 @@ impl Media {
 
     pub(crate) fn deadline(&self, receivers: &Receivers) -> Option<Instant> {
         let audio = (self.ticking || receivers.need_tick() || self.needs_tick()).then_some(self.next_tick);
-        let keyframes = self.senders.values().filter_map(Sender::keyframe_due).min();
-        [audio, keyframes].into_iter().flatten().min()
+        let pictures = self.senders.values().filter_map(Sender::picture_due).min();
+        [audio, pictures].into_iter().flatten().min()
     }
 
     fn needs_tick(&self) -> bool {
@@ -286,6 +290,7 @@ impl World {
                 seq: random() & 0x7fff,
                 keyframe_at: None,
                 keyframe_due: None,
+                cadence: Cadence::new(index, input.is_screencast(), layer.fps),
             });
         }
         for layer in &layers {
@@ -406,6 +411,7 @@ impl World {
 
     pub(crate) fn run_media_timers(&mut self) {
         self.make_due_keyframes();
+        self.repeat_due_pictures();
         self.run_receiver_timers();
         if self.media.next_tick > self.now {
             return;
@@ -506,8 +512,31 @@ impl World {
         }
     }
 
+    fn repeat_due_pictures(&mut self) {
+        let now = self.now;
+        for sender in self.media.senders.values_mut() {
+            let SenderKind::Video(video) = &mut sender.kind else {
+                continue;
+            };
+            for layer in &mut video.layers {
+                if layer.repeat_due().is_none_or(|due| due > now) {
+                    continue;
+                }
+                let newest =
+                    self.media.video_sources.get(&video.source).and_then(|source| source.still(now, Duration::ZERO));
+                match newest {
+                    Some(newest) => {
+                        layer.cadence.asked(now);
+                        layer.encoder.encode_again(&newest, now);
+                    }
+                    None => layer.cadence.stop(),
+                }
+            }
+        }
+    }
+
     /// A video encoder has finished a frame.
-    pub(crate) fn frame_encoded(&mut self, handle: Handle, layer: usize, frame: &EncodedFrame, at: Instant) {
+    pub(crate) fn frame_encoded(&mut self, handle: Handle, layer: usize, encoded: &Encoded) {
         let now = self.now;
         let Some(sender) = self.media.senders.get_mut(&handle) else {
             return;
@@ -522,10 +551,10 @@ impl World {
         let Some(entry) = self.peers.get_mut(&sender.peer) else {
             return;
         };
-        if frame.keyframe {
-            sender.statistics.keyframes += 1;
-        }
-        sender.statistics.frames += 1;
+        let Encoded { frame, at, repeat } = encoded;
+        sender.statistics.keyframes += u64::from(frame.keyframe);
+        sender.statistics.frames += u64::from(!repeat);
+        sender.statistics.repeats += u64::from(*repeat);
         (sender.statistics.width, sender.statistics.height) =
             (sender.statistics.width.max(frame.width), sender.statistics.height.max(frame.height));
         match (&mut sender.encryptor, layer.encoder.codec()) {
@@ -537,6 +566,7 @@ impl World {
         }
         let ticks = (at.saturating_duration_since(self.media.opened).as_micros() * 9 / 100) as u32;
         let count = layer.payloads.len();
+        layer.cadence.sent(now, count);
         for (index, payload) in layer.payloads.drain(..).enumerate() {
             layer.seq += 1;
             sender.statistics.packets += 1;
@@ -547,7 +577,7 @@ impl World {
                 codec,
                 seq: layer.seq,
                 timestamp: video.timestamp_base.wrapping_add(ticks),
-                wallclock: at,
+                wallclock: *at,
                 marker: index + 1 == count,
                 payload: payload.as_ref().into(),
                 nackable: true,
@@ -574,11 +604,20 @@ fn encrypt_audio(encryptor: Option<&mut Encryptor>, mut packet: OutgoingPacket) 
 }
 
 impl Sender {
-    fn keyframe_due(&self) -> Option<Instant> {
+    fn picture_due(&self) -> Option<Instant> {
         match &self.kind {
             SenderKind::Audio(_) => None,
-            SenderKind::Video(video) => video.layers.iter().filter_map(|layer| layer.keyframe_due).min(),
+            SenderKind::Video(video) => {
+                video.layers.iter().flat_map(|layer| [layer.keyframe_due, layer.repeat_due()]).flatten().min()
+            }
         }
+    }
+}
+
+impl VideoLayer {
+    /// When its picture has to be sent again if no newer one comes.
+    fn repeat_due(&self) -> Option<Instant> {
+        self.cadence.due().filter(|_| self.encoder.is_sending())
     }
 }
 
