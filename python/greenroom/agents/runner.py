@@ -27,7 +27,7 @@ __all__ = ["JobLaunch", "JobRunner", "Watcher", "import_for_joining"]
 log = logging.getLogger("greenroom.agents")
 
 _FOR_JOINING = (
-    "aiohttp",
+    "websockets.asyncio.client",
     "encodings.idna",
     "jwt",
     "greenroom.rtc.room",
@@ -63,6 +63,9 @@ class JobLaunch:
 
 class Watcher(Protocol):
     """Who is told how a job fares."""
+
+    def joined(self) -> None:
+        """Its agent is in the room."""
 
     def started(self) -> None:
         """Its entrypoint runs."""
@@ -147,6 +150,7 @@ class JobRunner:
         self._machine.connected()
         self._schedule()
         self.context.room.on("disconnected", self._room_ended)
+        self._watcher.joined()
 
     def _room_ended(self, reason: rtc.DisconnectReason) -> None:
         words = rtc.DisconnectReason(reason).name.lower().replace("_", " ")
