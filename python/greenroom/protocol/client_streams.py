@@ -27,10 +27,6 @@ __all__ = [
 CHUNK_SIZE = 15_000
 MAX_PAYLOAD = 5 * 1024**3
 
-_Header = m.DataStream.Header
-_PLAIN = m.DataStream.CompressionType.NONE
-_DEFLATE = m.DataStream.CompressionType.DEFLATE_RAW
-
 
 class StreamHeader(NamedTuple):
     """What is known of a stream before its content.
@@ -85,7 +81,7 @@ def header_packet(
     header: StreamHeader, destinations: Sequence[str], *, inline: bytes | None = None, deflated: bool = False
 ) -> m.DataPacket:
     """The first packet of a stream; with `inline` also its only one."""
-    message = _Header(
+    message = m.DataStream.Header(
         stream_id=header.stream_id,
         timestamp=header.timestamp,
         topic=header.topic,
@@ -102,7 +98,8 @@ def header_packet(
         message.byte_header.CopyFrom(m.DataStream.ByteHeader(name=header.name))
     if inline is not None:
         message.inline_content = inline
-        message.compression = _DEFLATE if deflated else _PLAIN
+        compression = m.DataStream.CompressionType
+        message.compression = compression.DEFLATE_RAW if deflated else compression.NONE
     return m.DataPacket(stream_header=message, destination_identities=list(destinations))
 
 
@@ -216,7 +213,8 @@ class IncomingStreams:
             ),
             sender,
         )
-        self._streams[header.stream_id] = _Incoming(sender, size, header.compression == _DEFLATE)
+        deflated = header.compression == m.DataStream.CompressionType.DEFLATE_RAW
+        self._streams[header.stream_id] = _Incoming(sender, size, deflated)
         if header.HasField("inline_content"):
             yield from self._content(header.stream_id, header.inline_content)
             yield from self._finish(header.stream_id, {})

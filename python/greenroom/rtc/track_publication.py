@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalTrackPublication", "RemoteTrackPublication", "TrackPublication"]
 
-_KINDS = {m.TrackType.AUDIO: TrackKind.KIND_AUDIO, m.TrackType.VIDEO: TrackKind.KIND_VIDEO}
-
 
 class TrackPublication:
     """A track somebody published."""
@@ -38,7 +36,8 @@ class TrackPublication:
     @property
     def kind(self) -> TrackKind:
         """Audio or video."""
-        return _KINDS.get(self._info.type, TrackKind.KIND_UNKNOWN)
+        kinds = {m.TrackType.AUDIO: TrackKind.KIND_AUDIO, m.TrackType.VIDEO: TrackKind.KIND_VIDEO}
+        return kinds.get(self._info.type, TrackKind.KIND_UNKNOWN)
 
     @property
     def source(self) -> TrackSource:
