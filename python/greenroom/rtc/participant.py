@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,15 +37,18 @@ __all__ = [
     "UnpublishTrackError",
 ]
 
-_KINDS = {
-    m.ParticipantInfo.Kind.STANDARD: ParticipantKind.PARTICIPANT_KIND_STANDARD,
-    m.ParticipantInfo.Kind.INGRESS: ParticipantKind.PARTICIPANT_KIND_INGRESS,
-    m.ParticipantInfo.Kind.EGRESS: ParticipantKind.PARTICIPANT_KIND_EGRESS,
-    m.ParticipantInfo.Kind.SIP: ParticipantKind.PARTICIPANT_KIND_SIP,
-    m.ParticipantInfo.Kind.AGENT: ParticipantKind.PARTICIPANT_KIND_AGENT,
-    m.ParticipantInfo.Kind.CONNECTOR: ParticipantKind.PARTICIPANT_KIND_CONNECTOR,
-    m.ParticipantInfo.Kind.BRIDGE: ParticipantKind.PARTICIPANT_KIND_BRIDGE,
-}
+
+@functools.cache
+def _kinds() -> dict[int, ParticipantKind]:
+    return {
+        m.ParticipantInfo.Kind.STANDARD: ParticipantKind.PARTICIPANT_KIND_STANDARD,
+        m.ParticipantInfo.Kind.INGRESS: ParticipantKind.PARTICIPANT_KIND_INGRESS,
+        m.ParticipantInfo.Kind.EGRESS: ParticipantKind.PARTICIPANT_KIND_EGRESS,
+        m.ParticipantInfo.Kind.SIP: ParticipantKind.PARTICIPANT_KIND_SIP,
+        m.ParticipantInfo.Kind.AGENT: ParticipantKind.PARTICIPANT_KIND_AGENT,
+        m.ParticipantInfo.Kind.CONNECTOR: ParticipantKind.PARTICIPANT_KIND_CONNECTOR,
+        m.ParticipantInfo.Kind.BRIDGE: ParticipantKind.PARTICIPANT_KIND_BRIDGE,
+    }
 
 
 class PublishTrackError(PublishError):
@@ -128,7 +132,7 @@ class Participant:
     @property
     def kind(self) -> ParticipantKind:
         """Person, agent, phone, ..."""
-        return _KINDS.get(self._info.kind, ParticipantKind.PARTICIPANT_KIND_STANDARD)
+        return _kinds().get(self._info.kind, ParticipantKind.PARTICIPANT_KIND_STANDARD)
 
     @property
     def kind_details(self) -> list[ParticipantKindDetail]:
