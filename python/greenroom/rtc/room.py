@@ -381,7 +381,7 @@ class Room(EventEmitter[EventTypes]):
         if kind is SimulateScenarioKind.SIMULATE_SIGNAL_RECONNECT:
             await connection.drop_socket()
         else:
-            connection.send(m.SignalRequest(simulate=_SCENARIOS[kind]))
+            connection.send(m.SignalRequest(simulate=_scenario(kind)))
 
     # -- what the connection tells (ConnectionOwner) ---------------------------------------------------------------
 
@@ -548,13 +548,15 @@ def _check(options: RoomOptions) -> None:
         raise ConfigError("STUN and TURN servers are not used; leave `ice_servers` empty")
 
 
-_SCENARIOS = {
-    SimulateScenarioKind.SIMULATE_SPEAKER: m.SimulateScenario(speaker_update=3),
-    SimulateScenarioKind.SIMULATE_NODE_FAILURE: m.SimulateScenario(node_failure=True),
-    SimulateScenarioKind.SIMULATE_SERVER_LEAVE: m.SimulateScenario(server_leave=True),
-    SimulateScenarioKind.SIMULATE_MIGRATION: m.SimulateScenario(migration=True),
-    SimulateScenarioKind.SIMULATE_FORCE_TCP: m.SimulateScenario(switch_candidate_protocol=1),  # type: ignore[arg-type]
-    SimulateScenarioKind.SIMULATE_FORCE_TLS: m.SimulateScenario(switch_candidate_protocol=2),  # type: ignore[arg-type]
-    SimulateScenarioKind.SIMULATE_FULL_RECONNECT: m.SimulateScenario(leave_request_full_reconnect=True),
-    SimulateScenarioKind.SIMULATE_DISCONNECT_SIGNAL_ON_RESUME: m.SimulateScenario(disconnect_signal_on_resume=True),
-}
+def _scenario(kind: SimulateScenarioKind) -> m.SimulateScenario:
+    scenarios = {
+        SimulateScenarioKind.SIMULATE_SPEAKER: m.SimulateScenario(speaker_update=3),
+        SimulateScenarioKind.SIMULATE_NODE_FAILURE: m.SimulateScenario(node_failure=True),
+        SimulateScenarioKind.SIMULATE_SERVER_LEAVE: m.SimulateScenario(server_leave=True),
+        SimulateScenarioKind.SIMULATE_MIGRATION: m.SimulateScenario(migration=True),
+        SimulateScenarioKind.SIMULATE_FORCE_TCP: m.SimulateScenario(switch_candidate_protocol=1),  # type: ignore[arg-type]
+        SimulateScenarioKind.SIMULATE_FORCE_TLS: m.SimulateScenario(switch_candidate_protocol=2),  # type: ignore[arg-type]
+        SimulateScenarioKind.SIMULATE_FULL_RECONNECT: m.SimulateScenario(leave_request_full_reconnect=True),
+        SimulateScenarioKind.SIMULATE_DISCONNECT_SIGNAL_ON_RESUME: m.SimulateScenario(disconnect_signal_on_resume=True),
+    }
+    return scenarios[kind]
