@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from greenroom.errors import RequestError, UnreachableError
 from greenroom.wire import messages as m
 from greenroom.wire.tokens import Claims, VideoGrants, encode_token
-from greenroom.wire.twirp import PROTOBUF
 
 if TYPE_CHECKING:
     import aiohttp
@@ -54,6 +53,8 @@ class Api:
             UnreachableError: it does not answer.
         """
         import aiohttp
+
+        from greenroom.wire.twirp import PROTOBUF
 
         if self._client is None:
             self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT))

@@ -1,5 +1,7 @@
 """ICE candidates in trickle messages: a JSON object inside a protobuf."""
 
+from __future__ import annotations
+
 import json
 
 from greenroom.errors import ProtocolError

@@ -1,5 +1,7 @@
 """Data packets on the `_reliable` and `_lossy` channels."""
 
+from __future__ import annotations
+
 from greenroom.errors import ProtocolError
 from greenroom.wire import messages as m
 

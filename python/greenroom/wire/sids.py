@@ -3,6 +3,8 @@
 Nothing here draws randomness: the caller hands in random bytes (`os.urandom(16)`, or fixed ones in tests).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 __all__ = [

@@ -1,5 +1,7 @@
 """Messages to and from websocket frames: binary protobuf, or its JSON form in text frames."""
 
+from __future__ import annotations
+
 from typing import TypeVar
 
 from greenroom.errors import ProtocolError
@@ -17,7 +19,7 @@ __all__ = [
 #: Bytes of one signalling message, either way.
 MAX_SIGNAL_SIZE = 2 * 1024 * 1024
 
-_M = TypeVar("_M", bound=m.Message)
+_M = TypeVar("_M", bound="m.Message")
 
 
 def decode_request(frame: bytes | str) -> m.SignalRequest:
