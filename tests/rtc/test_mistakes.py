@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -98,3 +99,15 @@ async def test_publishing_what_cannot_be_published(studio):
     track = rtc.LocalVideoTrack.create_video_track("cam", rtc.VideoSource(2, 2))
     with pytest.raises(PublishTrackError, match="99 cannot be published; choose one of"):
         await participant.publish_track(track, rtc.TrackPublishOptions(video_codec=99))
+
+
+@pytest.mark.loopback
+async def test_a_track_is_published_once_however_often_it_is_asked_for(studio):
+    ada = (await studio.join("ada")).local_participant
+    track = rtc.LocalAudioTrack.create_audio_track("mic", rtc.AudioSource(48_000, 1))
+    outcomes = await asyncio.gather(*(ada.publish_track(track) for _ in range(3)), return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == [
+        "LocalTrackPublication",
+        *["PublishTrackError"] * 2,
+    ]
+    assert len(ada.track_publications) == 1

@@ -326,15 +326,16 @@ class ClientSession:
         if retry is None:
             yield from self._close(m.DisconnectReason.CONNECTION_TIMEOUT, reason)
             return
-        if not retry.resume and self.phase is not Phase.RESTARTING:
-            yield from self._forget_session()
+        restarts = not retry.resume and self.phase is not Phase.RESTARTING
         self.phase = Phase.RESUMING if retry.resume else Phase.RESTARTING
         self._timers.set("attempt", now + retry.delay + self._recovery.policy.attempt_timeout)
+        yield retry
         if not retry.resume:
             self.negotiation.forget()
             self._peers.clear()
             self._was_connected = False
-        yield retry
+        if restarts:
+            yield from self._forget_session()
 
     def _may_resume(self) -> bool:
         if self.join is None:

@@ -76,7 +76,17 @@ from greenroom.rtc.options import (
     TrackPublishOptions,
     VideoEncoding,
 )
-from greenroom.rtc.participant import Participant, ParticipantPermission, RemoteParticipant
+from greenroom.rtc.participant import (
+    Participant,
+    ParticipantPermission,
+    PublishDataError,
+    PublishDataTrackError,
+    PublishDTMFError,
+    PublishTrackError,
+    PublishTranscriptionError,
+    RemoteParticipant,
+    UnpublishTrackError,
+)
 from greenroom.rtc.room import DataPacket, Room, RtcStats, SipDTMF
 from greenroom.rtc.rpc import RpcCallInfo, RpcError, RpcInterceptor, RpcInvocationData
 from greenroom.rtc.synchronizer import AVSynchronizer
@@ -154,6 +164,11 @@ __all__ = [
     "ParticipantPermission",
     "ParticipantState",
     "ParticipantTrackPermission",
+    "PublishDTMFError",
+    "PublishDataError",
+    "PublishDataTrackError",
+    "PublishTrackError",
+    "PublishTranscriptionError",
     "PushFrameError",
     "RemoteAudioTrack",
     "RemoteDataTrack",
@@ -187,6 +202,7 @@ __all__ = [
     "Transcription",
     "TranscriptionSegment",
     "UnauthorizedError",
+    "UnpublishTrackError",
     "UnreachableError",
     "VideoBufferType",
     "VideoCodec",

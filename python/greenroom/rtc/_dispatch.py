@@ -270,7 +270,7 @@ class Dispatch:
     ) -> None:
         local = self._room.local_participant
         sid = output.track_sid if isinstance(output, io.EnableLayers) else output.sid
-        sending = local._sending.get(sid)
+        sending = local._tracks.get(sid)
         if sending is None:
             return
         match output:
@@ -282,8 +282,7 @@ class Dispatch:
                 sending.publication._first_subscribed()
                 self._room.emit("local_track_subscribed", sending.track)
             case io.LocalTrackUnpublished():
-                local._unpublish(sid)
-                self._connection.offer()
+                local._tracks.unpublish(sid)
 
     # -- connection ------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ class Peers:
     """
 
     def __init__(self, local_addresses: Sequence[str], on_event: Callable[[io.Target, _engine.Event], None]) -> None:
-        self._bridge = bridge_for_loop()
+        self.bridge = bridge_for_loop()
         self._addresses = local_addresses
         self._on_event = on_event
         self._handles: dict[io.Target, int] = {}
@@ -40,13 +40,13 @@ class Peers:
     @property
     def engine(self) -> _engine.Engine:
         """The media engine."""
-        return self._bridge.engine
+        return self.bridge.engine
 
     def open(self, targets: Sequence[io.Target]) -> None:
         """Make the connections; the publisher has the data channels."""
         for target in targets:
             handle = self._handles[target] = _engine.new_handle()
-            self._bridge.attach(handle, functools.partial(self._engine_event, target, handle))
+            self.bridge.attach(handle, functools.partial(self._engine_event, target, handle))
             self.engine.open_client_peer(
                 handle, local_addresses=self._addresses, data_channels=target is io.Target.PUBLISHER
             )
@@ -54,7 +54,7 @@ class Peers:
     def close(self, error: Exception) -> None:
         """Close the connections; what was under way on them fails with `error`."""
         for handle in self._handles.values():
-            self._bridge.detach(handle)
+            self.bridge.detach(handle)
             try:
                 self.engine.close_peer(handle)
             except _engine.EngineClosedError:

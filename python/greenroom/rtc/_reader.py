@@ -58,6 +58,9 @@ class MediaReader(Generic[T]):
     def follow(self, participant: Participant, source: int) -> None:
         """Read whatever track of that source the participant has, until it leaves."""
         self._followed = (participant, source)
+        if participant._gone:
+            self.ended()
+            return
         participant._followers.add(self)
         for publication in participant.track_publications.values():
             if publication.source == source and publication.track is not None:
@@ -82,8 +85,15 @@ class MediaReader(Generic[T]):
         self._changed.set()
 
     async def next(self) -> T:
-        """The next item. Raises StopAsyncIteration at the end, after everything that was buffered."""
+        """The next item.
+
+        Raises:
+            StopAsyncIteration: at the end, after everything that was buffered.
+            EngineClosedError: the stream was made before this process was forked.
+        """
         while not self._closed:
+            if not self._ended:
+                self._bridge.require_open()
             self._changed.clear()
             item = self._sink.read() if self._sink is not None else None
             if item is not None:
@@ -104,8 +114,8 @@ class MediaReader(Generic[T]):
     def _attach(self, track: Track) -> None:
         self._drop_sink()
         handle = _engine.new_handle()
-        self._bridge.attach(handle, self._on_event)
         sink = self._open_sink(self._bridge, handle, track)
+        self._bridge.attach(handle, self._on_event)
         self._handle, self._sink, self._sink_ended = handle, sink, False
         self._release = weakref.finalize(self, _close_sink, self._bridge, handle, sink)
         self._release.atexit = False

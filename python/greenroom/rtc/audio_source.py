@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import weakref
 from typing import TYPE_CHECKING
 
 from greenroom import _engine
 from greenroom.errors import ConfigError, EngineError, FrameError
 from greenroom.media.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
-from greenroom.runtime.bridge import Bridge, bridge_for_loop
+from greenroom.rtc._source import MediaSource
 
 if TYPE_CHECKING:
     from greenroom.media.audio import AudioFrame
+    from greenroom.runtime.bridge import Bridge
 
 __all__ = ["AudioSource"]
 
@@ -22,7 +22,7 @@ _MAX_CHANNELS = 2
 _MAX_QUEUE = 600_000
 
 
-class AudioSource:
+class AudioSource(MediaSource[_engine.AudioSource]):
     """A queue of audio that plays in real time, published or not, with silence when it runs empty.
 
     `capture_frame` waits while more than `queue_size_ms` of audio is ahead, which paces a loop of captures.
@@ -56,10 +56,8 @@ class AudioSource:
         self._queue_size = queue_size_ms / 1000
         self._requests = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[None]] = {}
-        self._opened: tuple[Bridge, int, _engine.AudioSource] | None = None
-        self._closed = False
-        if _loop_is_running():
-            self._open()
+        self._failure: EngineError | None = None
+        super().__init__()
 
     @property
     def sample_rate(self) -> int:
@@ -74,7 +72,7 @@ class AudioSource:
     @property
     def queued_duration(self) -> float:
         """Seconds of audio that were captured and not played yet."""
-        return self._opened[2].queued if self._opened is not None else 0.0
+        return self._opened[1].queued if self._opened is not None else 0.0
 
     async def capture_frame(self, frame: AudioFrame) -> None:
         """Play the frame after everything captured before; returns when it fits in the queue.
@@ -99,8 +97,9 @@ class AudioSource:
                 "InvalidState - direct capture requires 10ms frames: "
                 f"{self._sample_rate // 100} samples per channel, not {frame.samples_per_channel}"
             )
-        native = self._open()
-        request = next(self._requests)
+        if self._failure is not None:
+            raise self._failure
+        native, request = self._open(), next(self._requests)
         if native.capture(request, frame.data.cast("B"), frame.samples_per_channel):
             if self._queue_size == 0:
                 await asyncio.sleep(0)
@@ -114,7 +113,7 @@ class AudioSource:
     def clear_queue(self) -> None:
         """Forget everything that was captured and not played; waiting captures and `wait_for_playout` return."""
         if self._opened is not None:
-            self._opened[2].clear()
+            self._opened[1].clear()
 
     async def wait_for_playout(self) -> None:
         """Return when everything captured so far was played or cleared.
@@ -124,29 +123,20 @@ class AudioSource:
         """
         if self._opened is None or self._closed:
             return
-        request = next(self._requests)
-        self._opened[2].notify_drained(request)
+        if self._failure is not None:
+            raise self._failure
+        native, request = self._open(), next(self._requests)
+        native.notify_drained(request)
         await self._wait(request)
 
     async def aclose(self) -> None:
         """Stop. Waiting captures return; what is still queued is not played. Idempotent."""
-        if self._closed:
-            return
-        self._closed = True
+        await super().aclose()
         self._release()
-        if self._opened is not None:
-            self._finalizer()
 
-    def _open(self) -> _engine.AudioSource:
-        if self._opened is not None:
-            return self._opened[2]
-        bridge = bridge_for_loop()
-        handle = _engine.new_handle()
+    def _make(self, bridge: Bridge, handle: int) -> _engine.AudioSource:
         native = _engine.AudioSource(bridge.engine, handle, self._sample_rate, self._num_channels, self._queue_size)
         bridge.attach(handle, self._on_event)
-        self._opened = (bridge, handle, native)
-        self._finalizer = weakref.finalize(self, _close, bridge, handle, native)
-        self._finalizer.atexit = False
         return native
 
     async def _wait(self, request: int) -> None:
@@ -173,19 +163,7 @@ class AudioSource:
                 if waiter is not None and not waiter.done():
                     waiter.set_result(None)
             case _engine.EngineFailed(message=message):
-                self._release(EngineError(f"the media engine failed: {message}"))
+                self._failure = EngineError(f"the media engine failed: {message}")
+                self._release(self._failure)
             case _:
                 pass
-
-
-def _close(bridge: Bridge, handle: int, native: _engine.AudioSource) -> None:
-    bridge.detach(handle)
-    native.close()
-
-
-def _loop_is_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

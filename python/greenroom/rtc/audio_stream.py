@@ -155,7 +155,7 @@ class AudioStream:
                 frame_samples=frame_samples,
                 capacity=capacity,
             )
-            track._attach_sink(sink)
+            track._attach_sink(sink, bridge)
             return sink
 
         self._reader: MediaReader[bytearray] = MediaReader(open_sink)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from greenroom.errors import DisconnectedError, GreenroomError, RequestError
+from greenroom.errors import DisconnectedError, GreenroomError, PublishError, RequestError
 from greenroom.protocol.client_data_tracks import DataTrackReassembly, FrameTooLargeError, frame_packets
 from greenroom.rtc.participant import PublishDataTrackError
 from greenroom.wire import messages as m
@@ -32,6 +32,8 @@ __all__ = [
 log = logging.getLogger("greenroom.rtc")
 
 DEFAULT_BUFFER = 16
+#: Data tracks that one participant can have at a time.
+HANDLES = 0xFFFF
 
 
 class PushFrameError(GreenroomError):
@@ -94,9 +96,13 @@ class LocalDataTrack:
             )
         except FrameTooLargeError as error:
             raise PushFrameError(str(error)) from error
-        for packet in packets:
-            if not self._room._require_connection().peers.send_now(DATA_TRACK, packet):
-                raise PushFrameError("the data channel is not open")
+        peers = self._room._require_connection().peers
+        try:
+            sent = all(peers.send_now(DATA_TRACK, packet) for packet in packets)
+        except DisconnectedError as error:
+            raise PushFrameError(f"the frame was not sent: {error}") from error
+        if not sent:
+            raise PushFrameError("the data channel is not open")
         self._sequence = (self._sequence + len(packets)) & 0xFFFF
         self._frame_number = (self._frame_number + 1) & 0xFFFF
 
@@ -240,16 +246,29 @@ class DataTracks:
             raise PublishDataTrackError(
                 f"the data track {name!r} was not published: data tracks cannot be encrypted, and this room's data is"
             )
-        self._last_handle += 1
-        request = m.PublishDataTrackRequest(pub_handle=self._last_handle, name=name)
-        connection = self._room._require_connection()
+        handle = self._free_handle()
         try:
-            await connection.channel_open(DATA_TRACK)
-            info = await connection.publish_data_track(request)
-        except (RequestError, DisconnectedError) as error:
+            info = await self._announce(handle, name)
+        except (RequestError, PublishError, DisconnectedError) as error:
             raise PublishDataTrackError(f"the data track {name!r} was not published: {error}") from error
-        track = self._local[info.pub_handle] = LocalDataTrack(self._room, info)
+        track = self._local[handle] = LocalDataTrack(self._room, info)
         return track
+
+    async def republish(self) -> None:
+        """Publish ours again after joining anew, under new sids.
+
+        Raises:
+            DisconnectedError: the connection was lost again.
+        """
+        for handle, track in list(self._local.items()):
+            try:
+                info = await self._announce(handle, track.info.name)
+            except (RequestError, PublishError) as error:
+                log.warning("%r could not be published again: %s", track, error)
+                track._published = False
+                self._local.pop(handle, None)
+            else:
+                track._info = _info(info)
 
     def unpublish(self, handle: int) -> None:
         """Take one of ours down."""
@@ -262,6 +281,19 @@ class DataTracks:
         update = m.UpdateDataSubscription()
         update.updates.add(track_sid=sid, subscribe=subscribe)
         self._room._require_connection().send(m.SignalRequest(update_data_subscription=update))
+
+    async def _announce(self, handle: int, name: str) -> m.DataTrackInfo:
+        connection = self._room._require_connection()
+        await connection.channel_open(DATA_TRACK)
+        return await connection.publish_data_track(m.PublishDataTrackRequest(pub_handle=handle, name=name))
+
+    def _free_handle(self) -> int:
+        """A number that no track of ours has; packets carry it in 16 bits."""
+        for _ in range(HANDLES):
+            self._last_handle = self._last_handle % HANDLES + 1
+            if self._last_handle not in self._local:
+                return self._last_handle
+        raise PublishDataTrackError(f"there are {HANDLES} data tracks; unpublish one first")
 
     def participant_changed(self, info: m.ParticipantInfo) -> None:
         """A participant's list of data tracks may be another now."""

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from greenroom import _engine
-from greenroom.errors import ConfigError, DisconnectedError, GreenroomError, PublishError, RequestError, StateError
 from greenroom.protocol.client_streams import (
     CHUNK_SIZE,
     StreamHeader,
@@ -31,18 +29,15 @@ from greenroom.rtc.data_stream import (
 )
 from greenroom.rtc.data_track import LocalDataTrack
 from greenroom.rtc.options import ParticipantTrackPermission, TrackPublishOptions
-from greenroom.rtc.participant import Participant, PublishTrackError, UnpublishTrackError
+from greenroom.rtc.participant import Participant, PublishTrackError
 from greenroom.rtc.rpc import RpcCallInfo, RpcHandler, RpcInterceptor
-from greenroom.rtc.stats import RtcStats
-from greenroom.rtc.track import UNPUBLISHED_SID
-from greenroom.rtc.track_publication import LocalTrackPublication
 from greenroom.wire import messages as m
 
 if TYPE_CHECKING:
     from greenroom.rtc._connection import Connection
-    from greenroom.rtc._publishing import Plan
     from greenroom.rtc.room import Room
     from greenroom.rtc.track import LocalTrack
+    from greenroom.rtc.track_publication import LocalTrackPublication
     from greenroom.rtc.transcription import Transcription
 
 __all__ = ["LocalParticipant"]
@@ -52,29 +47,16 @@ _F = TypeVar("_F", bound=RpcHandler)
 _INLINE_PROTOCOL = 2
 
 
-class _Sending:
-    """A published track with all that is needed to publish it again."""
-
-    def __init__(
-        self, publication: LocalTrackPublication, track: LocalTrack, options: TrackPublishOptions, cid: str, sender: int
-    ) -> None:
-        self.publication = publication
-        self.track = track
-        self.options = options
-        self.cid = cid
-        self.sender = sender
-
-
 class LocalParticipant(Participant):
     """Ourselves in a room; comes from `room.local_participant`."""
 
-    _track_publications: dict[str, LocalTrackPublication]
-
     def __init__(self, room: Room, connection: Connection, info: m.ParticipantInfo) -> None:
+        from greenroom.rtc._local_tracks import LocalTracks
+
         super().__init__(info)
         self._room = room
         self._connection = connection
-        self._sending: dict[str, _Sending] = {}
+        self._tracks = LocalTracks(room, connection)
         self._rpc_handlers: dict[str, RpcHandler] = {}
         self._interceptors: list[RpcInterceptor] = []
         self._permission: m.SignalRequest | None = None
@@ -82,7 +64,7 @@ class LocalParticipant(Participant):
     @property
     def track_publications(self) -> Mapping[str, LocalTrackPublication]:
         """Our published tracks by sid."""
-        return self._track_publications
+        return self._tracks.publications
 
     # -- tracks ----------------------------------------------------------------------------------------------------
 
@@ -100,15 +82,7 @@ class LocalParticipant(Participant):
         options = options or TrackPublishOptions()
         if not isinstance(track, LocalVideoTrack | LocalAudioTrack):
             raise PublishTrackError(f"{track!r} is not a local track: make one with LocalAudioTrack.create_audio_track")
-        if any(sending.track is track for sending in self._sending.values()):
-            raise PublishTrackError(f"{track!r} is already published; make another track of the same source")
-        cid = f"TR_{new_id()}"
-        try:
-            sending = await self._publish(track, options, cid)
-        except (RequestError, ConfigError, PublishError) as error:
-            raise PublishTrackError(f"{track.name!r} was not published: {error}") from error
-        self._room.emit("local_track_published", sending.publication, track)
-        return sending.publication
+        return await self._tracks.publish(track, options)
 
     async def unpublish_track(self, track_sid: str) -> None:
         """Stop sending a track and take it out of the room.
@@ -116,11 +90,7 @@ class LocalParticipant(Participant):
         Raises:
             UnpublishTrackError: we have no published track with this sid.
         """
-        if track_sid not in self._sending:
-            known = ", ".join(self._sending) or "none"
-            raise UnpublishTrackError(f"{track_sid} is not published here (published: {known})")
-        self._unpublish(track_sid)
-        self._connection.offer()
+        self._tracks.unpublish(track_sid)
 
     def set_track_subscription_permissions(
         self,
@@ -445,109 +415,8 @@ class LocalParticipant(Participant):
         )
         await self._connection.update_self(request)
 
-    async def _publish(self, track: LocalTrack, options: TrackPublishOptions, cid: str) -> _Sending:
-        from greenroom.rtc._publishing import add_track_request, negotiated_codec, plan
-
-        encryption = self._room._encryption
-        chosen = plan(track, options, encryption=encryption._type)
-        info = await self._connection.publish(add_track_request(track, options, chosen, cid))
-        sender = _engine.new_handle()
-        self._add_sender(sender, track, chosen, cid, negotiated_codec(info, chosen))
-        try:
-            await self._connection.negotiate(sender)
-        except BaseException:
-            self._remove_sender(sender)
-            raise
-        publication = LocalTrackPublication(info)
-        publication._track = track
-        sending = _Sending(publication, track, options, cid, sender)
-        self._attach(sending)
-        return sending
-
-    def _add_sender(self, sender: int, track: LocalTrack, chosen: Plan, cid: str, codec: str) -> None:
-        several = len(chosen.layers) > 1
-        self._connection.engine.add_sender(
-            self._connection.peers.publisher,
-            sender,
-            track._source._open(),
-            cid=cid,
-            stream_id="-",
-            codec=codec,
-            bitrate=chosen.bitrate,
-            fps=chosen.fps,
-            layers=[(each.rid, each.width, each.height, each.bitrate, each.fps) for each in chosen.layers]
-            if several
-            else [],
-            dtx=chosen.dtx,
-            red=chosen.red,
-        )
-        self._room._encryption._send(sender)
-        if track.muted:
-            self._connection.engine.mute_sender(sender, True)
-
-    def _remove_sender(self, sender: int) -> None:
-        self._room._encryption._stopped(sender)
-        try:
-            self._connection.engine.remove_sender(sender)
-        except _engine.EngineClosedError:
-            return
-
-    def _attach(self, sending: _Sending) -> None:
-        track, publication, connection = sending.track, sending.publication, self._connection
-        self._sending[publication.sid] = sending
-        self._track_publications[publication.sid] = publication
-        track._sid = publication.sid
-        self._room._encryption._sent_as(sending.sender, publication.sid)
-
-        def on_mute(muted: bool) -> None:
-            publication._set_muted(muted)
-            connection.engine.mute_sender(sending.sender, muted)
-            connection.send(m.SignalRequest(mute=m.MuteTrackRequest(sid=publication.sid, muted=muted)))
-            self._room.emit("track_muted" if muted else "track_unmuted", self, publication)
-
-        def statistics() -> list[RtcStats]:
-            figures = connection.engine.sender_statistics(sending.sender)
-            return [RtcStats.of_sender(publication.sid, track.kind, figures)]
-
-        track._on_mute = on_mute
-        track._statistics = statistics
-        if publication.muted != track.muted:
-            on_mute(track.muted)
-
-    def _unpublish(self, sid: str) -> None:
-        """Take a track down on our side; the next offer tells the server."""
-        sending = self._sending.pop(sid)
-        self._track_publications.pop(sid, None)
-        self._remove_sender(sending.sender)
-        track, publication = sending.track, sending.publication
-        track._on_mute = track._statistics = None
-        track._sid = UNPUBLISHED_SID
-        publication._ended()
-        self._room.emit("local_track_unpublished", publication)
-        publication._track = None
-
     async def _republish(self) -> None:
         """Publish everything again after joining anew, under new sids."""
         if self._permission is not None:
             self._connection.send(self._permission)
-        for old_sid, sending in list(self._sending.items()):
-            if self._sending.pop(old_sid, None) is None:
-                continue
-            self._track_publications.pop(old_sid, None)
-            try:
-                again = await self._publish(sending.track, sending.options, sending.cid)
-            except GreenroomError as error:
-                if isinstance(error, DisconnectedError | StateError):
-                    raise
-                self._room._log.warning("%r could not be published again: %s", sending.track, error)
-                self._sending[old_sid] = sending
-                self._unpublish(old_sid)
-                continue
-            publication = sending.publication
-            publication._info = again.publication._info
-            again.publication = publication
-            self._track_publications[publication.sid] = publication
-            self._room.emit("local_track_republished", publication, old_sid)
-
-    def _sending_by_sid(self, sid: str) -> _Sending | None:
-        return self._sending.get(sid)
+        await self._tracks.republish()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import functools
+import logging
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from greenroom.errors import GreenroomError, PublishError
+from greenroom.errors import DisconnectedError, GreenroomError, PublishError
 from greenroom.rtc.enums import (
     ConnectionQuality,
     DisconnectReason,
@@ -37,6 +38,8 @@ __all__ = [
     "UnpublishTrackError",
 ]
 
+log = logging.getLogger("greenroom.rtc")
+
 
 @functools.cache
 def _kinds() -> dict[int, ParticipantKind]:
@@ -59,16 +62,16 @@ class UnpublishTrackError(GreenroomError):
     """A track was not unpublished."""
 
 
-class PublishDataError(GreenroomError):
-    """Data was not sent."""
+class PublishDataError(DisconnectedError):
+    """Data was not sent, for the room ended."""
 
 
-class PublishDTMFError(GreenroomError):
-    """A tone was not sent."""
+class PublishDTMFError(DisconnectedError):
+    """A tone was not sent, for the room ended."""
 
 
-class PublishTranscriptionError(GreenroomError):
-    """A transcription was not sent."""
+class PublishTranscriptionError(DisconnectedError):
+    """A transcription was not sent, for the room ended."""
 
 
 class PublishDataTrackError(PublishError):
@@ -98,6 +101,7 @@ class Participant:
         self._disconnect_reason: DisconnectReason | None = None
         self._audio_level = 0.0
         self._followers: weakref.WeakSet[MediaReader[Any]] = weakref.WeakSet()
+        self._gone = False
 
     @property
     def sid(self) -> str:
@@ -182,9 +186,14 @@ class Participant:
 
     def _track_available(self, track: Track, source: TrackSource) -> None:
         for reader in list(self._followers):
-            reader.track_available(track, source)
+            try:
+                reader.track_available(track, source)
+            except GreenroomError as error:
+                log.warning("a stream that follows %r ends: %s", self, error)
+                reader.ended()
 
     def _end(self) -> None:
+        self._gone = True
         for reader in list(self._followers):
             reader.ended()
         self._followers.clear()

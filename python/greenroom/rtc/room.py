@@ -25,7 +25,7 @@ from greenroom.rtc.events import EventEmitter
 from greenroom.rtc.local_participant import LocalParticipant
 from greenroom.rtc.options import RoomOptions
 from greenroom.rtc.participant import RemoteParticipant
-from greenroom.rtc.stats import RtcStats as TrackStats
+from greenroom.rtc.stats import MediaStats
 from greenroom.wire import messages as m
 
 if TYPE_CHECKING:
@@ -113,8 +113,8 @@ class SipDTMF:
 class RtcStats:
     """Figures of everything that is sent and received."""
 
-    publisher_stats: list[TrackStats]
-    subscriber_stats: list[TrackStats]
+    publisher_stats: list[MediaStats]
+    subscriber_stats: list[MediaStats]
 
 
 class _Sid(str):
@@ -338,10 +338,10 @@ class Room(EventEmitter[EventTypes]):
         """Figures of the connections and of every track."""
         connection = self._require_connection()
         publishing, subscribing = connection.figures()
-        publisher = [TrackStats.of_transport("publisher", publishing)]
-        for sending in self.local_participant._sending.values():
+        publisher = [MediaStats.of_transport("publisher", publishing)]
+        for sending in self.local_participant._tracks:
             publisher += await sending.track.get_stats()
-        subscriber = [TrackStats.of_transport("subscriber", subscribing)]
+        subscriber = [MediaStats.of_transport("subscriber", subscribing)]
         for participant in self._remote_participants.values():
             for publication in participant.track_publications.values():
                 if publication.track is not None:
@@ -406,12 +406,13 @@ class Room(EventEmitter[EventTypes]):
 
     def own_tracks(self) -> list[m.TrackPublishedResponse]:
         """Our published tracks as the server described them."""
-        sending = self._local._sending.values() if self._local is not None else ()
-        return [m.TrackPublishedResponse(cid=each.cid, track=each.publication._info) for each in sending]
+        tracks = self._local._tracks if self._local is not None else ()
+        return [m.TrackPublishedResponse(cid=each.cid, track=each.publication._info) for each in tracks]
 
     async def republish(self) -> None:
         """Publish our tracks again after joining anew."""
         await self.local_participant._republish()
+        await self._data_tracks.republish()
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
@@ -521,8 +522,8 @@ class Room(EventEmitter[EventTypes]):
 
     def _end_media(self) -> None:
         local = self._local
-        for sid in list(local._sending) if local is not None else ():
-            self.local_participant._unpublish(sid)
+        if local is not None:
+            local._tracks.end()
         for participant in self._remote_participants.values():
             for publication in participant._track_publications.values():
                 track, publication._track = publication._track, None

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from greenroom.rtc.enums import TrackKind
 
-__all__ = ["RtcStats"]
+__all__ = ["MediaStats"]
 
 
 @dataclass(frozen=True, slots=True)
-class RtcStats:
+class MediaStats:
     """One set of figures.
 
     Attributes:
@@ -33,16 +33,16 @@ class RtcStats:
             raise AttributeError(f"{self.type} has no figure {name!r}; it has {', '.join(self.values)}") from None
 
     @classmethod
-    def of_sender(cls, sid: str, kind: TrackKind, values: Mapping[str, int | float | str]) -> RtcStats:
+    def of_sender(cls, sid: str, kind: TrackKind, values: Mapping[str, int | float | str]) -> MediaStats:
         """What a local track sends."""
         return cls("outbound_rtp", sid, kind, values)
 
     @classmethod
-    def of_receiver(cls, sid: str, kind: TrackKind, values: Mapping[str, int | float | str]) -> RtcStats:
+    def of_receiver(cls, sid: str, kind: TrackKind, values: Mapping[str, int | float | str]) -> MediaStats:
         """What a remote track receives."""
         return cls("inbound_rtp", sid, kind, values)
 
     @classmethod
-    def of_transport(cls, name: str, values: Mapping[str, int | float | str]) -> RtcStats:
+    def of_transport(cls, name: str, values: Mapping[str, int | float | str]) -> MediaStats:
         """A connection."""
         return cls("transport", name, TrackKind.KIND_UNKNOWN, values)

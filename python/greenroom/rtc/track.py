@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from greenroom import _engine
 from greenroom.errors import ConfigError, StateError
 from greenroom.rtc.enums import StreamState, TrackKind
-from greenroom.rtc.stats import RtcStats
+from greenroom.rtc.stats import MediaStats
 
 if TYPE_CHECKING:
     from greenroom.rtc._reader import MediaReader
     from greenroom.rtc.audio_source import AudioSource
     from greenroom.rtc.video_source import VideoSource
+    from greenroom.runtime.bridge import Bridge
 
 __all__ = [
     "AudioTrack",
@@ -68,7 +69,7 @@ class Track:
         """Whether its publisher muted it."""
         return self._muted
 
-    async def get_stats(self) -> list[RtcStats]:
+    async def get_stats(self) -> list[MediaStats]:
         """Figures of the track's media.
 
         Raises:
@@ -76,7 +77,20 @@ class Track:
         """
         raise StateError("room failure: no transceiver found for track: it is not published or subscribed")
 
-    def _attach_sink(self, sink: _engine.AudioSink | _engine.VideoSink) -> None:
+    def _attach_sink(self, sink: _engine.AudioSink | _engine.VideoSink, bridge: Bridge) -> None:
+        """Let its media go to a sink on this engine.
+
+        Raises:
+            ConfigError: the sink is of the other kind, or the track belongs to another event loop.
+        """
+        if isinstance(sink, _engine.AudioSink) != (self._kind is TrackKind.KIND_AUDIO):
+            name, stream = (
+                ("audio", "an AudioStream") if self._kind is TrackKind.KIND_AUDIO else ("video", "a VideoStream")
+            )
+            raise ConfigError(f"{self!r} is a {name} track; read it with {stream}")
+        self._feed(sink, bridge)
+
+    def _feed(self, sink: Any, bridge: Bridge) -> None:
         raise NotImplementedError
 
     def _end(self) -> None:
@@ -96,7 +110,7 @@ class _LocalTrack(Track):
         super().__init__(UNPUBLISHED_SID, name, kind)
         self._source = source
         self._on_mute: Callable[[bool], None] | None = None
-        self._statistics: Callable[[], list[RtcStats]] | None = None
+        self._statistics: Callable[[], list[MediaStats]] | None = None
 
     def mute(self) -> None:
         """Send silence or nothing; the others are told. Works unpublished too."""
@@ -106,9 +120,12 @@ class _LocalTrack(Track):
         """Undo `mute`."""
         self._set_muted(False)
 
-    async def get_stats(self) -> list[RtcStats]:
+    async def get_stats(self) -> list[MediaStats]:
         """Figures of what is sent."""
         return await super().get_stats() if self._statistics is None else self._statistics()
+
+    def _feed(self, sink: Any, bridge: Bridge) -> None:
+        sink.attach_source(self._source._open_on(bridge))
 
     def _set_muted(self, muted: bool) -> None:
         if muted == self._muted:
@@ -136,11 +153,6 @@ class LocalAudioTrack(_LocalTrack):
             raise ConfigError(f"an audio track needs an AudioSource, not {source!r}")
         return LocalAudioTrack(name, TrackKind.KIND_AUDIO, source)
 
-    def _attach_sink(self, sink: _engine.AudioSink | _engine.VideoSink) -> None:
-        if not isinstance(sink, _engine.AudioSink):
-            raise ConfigError(f"{self!r} is an audio track; read it with an AudioStream")
-        sink.attach_source(self._source._open())
-
 
 class LocalVideoTrack(_LocalTrack):
     """A `VideoSource` under a name, to be published or watched locally."""
@@ -160,11 +172,6 @@ class LocalVideoTrack(_LocalTrack):
             raise ConfigError(f"a video track needs a VideoSource, not {source!r}")
         return LocalVideoTrack(name, TrackKind.KIND_VIDEO, source)
 
-    def _attach_sink(self, sink: _engine.AudioSink | _engine.VideoSink) -> None:
-        if not isinstance(sink, _engine.VideoSink):
-            raise ConfigError(f"{self!r} is a video track; read it with a VideoStream")
-        sink.attach_source(self._source._open())
-
 
 class _RemoteTrack(Track):
     def __init__(
@@ -175,31 +182,25 @@ class _RemoteTrack(Track):
         self._peer = peer
         self._mid = mid
 
-    async def get_stats(self) -> list[RtcStats]:
+    async def get_stats(self) -> list[MediaStats]:
         """Figures of what is received."""
         if not self._live:
             return await super().get_stats()
-        return [RtcStats.of_receiver(self._sid, self._kind, self._engine.receiver_statistics(self._peer, self._mid))]
+        return [MediaStats.of_receiver(self._sid, self._kind, self._engine.receiver_statistics(self._peer, self._mid))]
+
+    def _feed(self, sink: Any, bridge: Bridge) -> None:
+        if bridge.engine is not self._engine:
+            raise ConfigError(f"{self!r} belongs to another event loop; read it on the one that its room is on")
+        if self._live:
+            sink.attach_receiver(self._peer, self._mid)
 
 
 class RemoteAudioTrack(_RemoteTrack):
     """Audio of another participant. There is a new object for every subscription."""
 
-    def _attach_sink(self, sink: _engine.AudioSink | _engine.VideoSink) -> None:
-        if not isinstance(sink, _engine.AudioSink):
-            raise ConfigError(f"{self!r} is an audio track; read it with an AudioStream")
-        if self._live:
-            sink.attach_receiver(self._peer, self._mid)
-
 
 class RemoteVideoTrack(_RemoteTrack):
     """Video of another participant. There is a new object for every subscription."""
-
-    def _attach_sink(self, sink: _engine.AudioSink | _engine.VideoSink) -> None:
-        if not isinstance(sink, _engine.VideoSink):
-            raise ConfigError(f"{self!r} is a video track; read it with a VideoStream")
-        if self._live:
-            sink.attach_receiver(self._peer, self._mid)
 
 
 LocalTrack: TypeAlias = LocalVideoTrack | LocalAudioTrack

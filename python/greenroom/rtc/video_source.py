@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import weakref
 from typing import TYPE_CHECKING
 
 from greenroom import _engine
 from greenroom.errors import ConfigError, FrameError
 from greenroom.media.video_types import VideoRotation
-from greenroom.runtime.bridge import Bridge, bridge_for_loop
+from greenroom.rtc._source import MediaSource
 
 if TYPE_CHECKING:
     from greenroom.media.video import VideoFrame
     from greenroom.rtc.options import FrameMetadata
+    from greenroom.runtime.bridge import Bridge
 
 __all__ = ["VideoSource"]
 
 
-class VideoSource:
+class VideoSource(MediaSource[_engine.VideoSource]):
     """The newest picture of a video. It keeps no queue: each captured frame goes straight to the encoders.
 
     Args:
@@ -35,13 +34,7 @@ class VideoSource:
         self._width = width
         self._height = height
         self._is_screencast = is_screencast
-        self._native: _engine.VideoSource | None = None
-        self._closed = False
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        self._open()
+        super().__init__()
 
     @property
     def width(self) -> int:
@@ -82,22 +75,5 @@ class VideoSource:
         native = self._open()
         native.capture(int(frame.type), frame.width, frame.height, frame.data, timestamp_us, degrees)
 
-    async def aclose(self) -> None:
-        """Stop. Idempotent."""
-        self._closed = True
-        if self._native is not None:
-            self._finalizer()
-
-    def _open(self) -> _engine.VideoSource:
-        if self._native is None:
-            bridge = bridge_for_loop()
-            handle = _engine.new_handle()
-            self._native = _engine.VideoSource(bridge.engine, handle, self._width, self._height, self._is_screencast)
-            self._finalizer = weakref.finalize(self, _close, bridge, handle, self._native)
-            self._finalizer.atexit = False
-        return self._native
-
-
-def _close(bridge: Bridge, handle: int, native: _engine.VideoSource) -> None:
-    bridge.detach(handle)
-    native.close()
+    def _make(self, bridge: Bridge, handle: int) -> _engine.VideoSource:
+        return _engine.VideoSource(bridge.engine, handle, self._width, self._height, self._is_screencast)

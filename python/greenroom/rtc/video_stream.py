@@ -119,7 +119,7 @@ class VideoStream:
 
         def open_sink(bridge: Bridge, handle: int, track: Track) -> _engine.VideoSink:
             sink = _engine.VideoSink(bridge.engine, handle, format=wanted, capacity=capacity)
-            track._attach_sink(sink)
+            track._attach_sink(sink, bridge)
             return sink
 
         self._reader: MediaReader[_Picture] = MediaReader(open_sink)
