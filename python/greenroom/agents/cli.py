@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenroom.agents import handover, logs
 from greenroom.agents.loading import collected
-from greenroom.agents.options import DEFAULT_URL, ServerEnvOption, WorkerOptions
+from greenroom.agents.options import DEFAULT_URL, ServerEnvOption, WorkerOptions, log_level_of
 from greenroom.agents.worker import AgentServer
 from greenroom.errors import GreenroomError
 from greenroom.runtime.tasks import TaskSet
@@ -40,7 +41,11 @@ def run_app(server: AgentServer | WorkerOptions, arguments: Sequence[str] | None
     worker = server if isinstance(server, AgentServer) else AgentServer(server)
     if collected(worker):
         return
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return
     try:
         _COMMANDS[options.command](worker, options)
     except GreenroomError as error:
@@ -85,9 +90,9 @@ def _signals(handler: Callable[[], None]) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def run_loop(main: Coroutine[Any, Any, None]) -> None:
+def run_loop(main: Coroutine[Any, Any, None], *, debug: bool = False) -> None:
     """Like `asyncio.run`, but code that does not let itself be cancelled cannot keep the process."""
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(debug=debug or None) as runner:
         loop = runner.get_loop()
         runner.run(main)
         left = asyncio.all_tasks(loop)
@@ -107,6 +112,8 @@ def _start(server: AgentServer, options: argparse.Namespace) -> None:
     _prepare(server, options, devmode=False)
     if options.drain_timeout is not None:
         server.update_options(drain_timeout=options.drain_timeout)
+    if options.simulation:
+        server.update_options(load_threshold=math.inf)
     run_loop(work(server, devmode=False, drain=True))
 
 
@@ -114,6 +121,7 @@ def _dev(server: AgentServer, options: argparse.Namespace) -> None:
     os.environ.setdefault("LIVEKIT_URL", DEFAULT_URL)
     os.environ.setdefault("LIVEKIT_API_KEY", DEV_KEY)
     os.environ.setdefault("LIVEKIT_API_SECRET", DEV_SECRET)
+    os.environ["LIVEKIT_DEV_MODE"] = "1"
     _prepare(server, options, devmode=True)
     server._succession = handover.inherited()
     program = _program()
@@ -123,7 +131,7 @@ def _dev(server: AgentServer, options: argparse.Namespace) -> None:
         reloader = Reloader([sys.executable, *sys.orig_argv[1:]], program, {}, log.info)
         run_loop(_until_interrupted(reloader.keep_running()))
     else:
-        run_loop(work(server, devmode=True, drain=False))
+        run_loop(work(server, devmode=True, drain=False), debug=options.asyncio_debug)
 
 
 def _program() -> Path | None:
@@ -166,34 +174,48 @@ async def _run_in_room(server: AgentServer, room: str, identity: str | None) -> 
 
 def _console(server: AgentServer, options: argparse.Namespace) -> None:
     # The console has a server of its own, and servers are above agents: it is another command.
+    os.environ["LIVEKIT_DEV_MODE"] = "1"
     os.execv(sys.executable, [sys.executable, "-m", "greenroom", "console", sys.argv[0], *options.rest])
 
 
 def _download(server: AgentServer, options: argparse.Namespace) -> None:
-    sys.stdout.write("nothing to download: greenroom needs no model files\n")
+    from greenroom.agents.plugin import Plugin
+
+    sys.stdout.write("greenroom itself needs no model files\n")
+    for plugin in Plugin.registered_plugins:
+        sys.stdout.write(f"downloading what {plugin.package} needs\n")
+        plugin.download_files()
 
 
 _COMMANDS = {"start": _start, "dev": _dev, "connect": _connect, "console": _console, "download-files": _download}
 
 
 def _prepare(server: AgentServer, options: argparse.Namespace, *, devmode: bool) -> None:
-    level = options.log_level or ServerEnvOption.getvalue(server.options.log_level, devmode)
-    (logs.to_terminal if devmode else logs.to_json)(level)
-    given = {"ws_url": options.url, "api_key": options.api_key, "api_secret": options.api_secret}
-    server.update_options(**{name: value for name, value in given.items() if value})
+    level = options.log_level or ServerEnvOption.getvalue(server.log_level, devmode)
+    readable = devmode if options.log_format is None else options.log_format == "colored"
+    (logs.to_terminal if readable else logs.to_json)(log_level_of(level))
+    given = {"LIVEKIT_URL": options.url, "LIVEKIT_API_KEY": options.api_key, "LIVEKIT_API_SECRET": options.api_secret}
+    # Jobs' own calls of the server's API find it in the environment.
+    os.environ.update({name: value for name, value in given.items() if value})
+    if options.url:
+        server.update_options(ws_url=options.url)
+    if options.api_key:
+        server.update_options(api_key=options.api_key)
+    if options.api_secret:
+        server.update_options(api_secret=options.api_secret)
 
 
 def _parser() -> argparse.ArgumentParser:
     import argparse
 
     parser = argparse.ArgumentParser(description="Run this agent.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     helps = {
         "start": "production: JSON logs, jobs finish before it ends",
         "dev": "development: readable logs, any load, ends at once",
         "connect": "join one room without waiting for a job",
         "console": "talk to the agent without a server",
-        "download-files": "for compatibility: there is nothing to download",
+        "download-files": "let the program's plugins fetch what they need; greenroom needs nothing",
     }
     for name, text in helps.items():
         command = commands.add_parser(name, help=text, description=text)
@@ -201,20 +223,24 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "rest", nargs=argparse.REMAINDER, help="--input WAV --output WAV, see `greenroom console`"
             )
-        command.add_argument("--log-level", type=str.upper, default=os.environ.get("LIVEKIT_LOG_LEVEL"))
+        command.add_argument("--log-level", default=os.environ.get("LIVEKIT_LOG_LEVEL"), help="TRACE to CRITICAL")
         if name in ("start", "dev", "connect"):
             command.add_argument("--url", help="where the server is (LIVEKIT_URL)")
             command.add_argument("--api-key", help="API key (LIVEKIT_API_KEY)")
             command.add_argument("--api-secret", help="its secret (LIVEKIT_API_SECRET)")
+            command.add_argument("--log-format", choices=("json", "colored"), help="how log lines look")
         if name == "start":
             command.add_argument("--drain-timeout", type=float, metavar="SECONDS", help="how long jobs may finish")
+            command.add_argument("--simulation", action="store_true", help="take jobs at any load")
         if name == "dev":
             command.add_argument(
                 "--reload",
+                "--watch",
                 action=argparse.BooleanOptionalAction,
                 default=True,
                 help="run it anew when its code is saved; its jobs go on",
             )
+            command.add_argument("--asyncio-debug", action="store_true", help="asyncio names what blocks its loop")
         if name == "connect":
             command.add_argument("--room", required=True, help="the room to join")
             command.add_argument("--participant-identity", help="the agent's identity")

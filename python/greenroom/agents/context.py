@@ -6,7 +6,8 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from greenroom.agents.runner import JobLaunch
     from greenroom.agents.simulation import SimulationContext
 
-__all__ = ["JobContext", "JobProcess", "current_simulation", "get_job_context", "job_fields"]
+__all__ = ["JobContext", "JobProcess", "current_simulation", "entered", "get_job_context", "job_fields"]
 
 _Answer = TypeVar("_Answer")
 
@@ -53,6 +54,20 @@ def get_job_context(*, required: bool = True) -> JobContext | None:
     if context is None and required:
         raise StateError("there is no job here: call this from a job's entrypoint or a task that it started")
     return context
+
+
+@contextmanager
+def entered(context: JobContext) -> Iterator[None]:
+    """Let a job be the one whose code is running, as long as the block lasts."""
+    token = _current.set(context)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+        for task in context._tasks:
+            task.cancel()
+        if context._directory is not None:
+            context._directory.cleanup()
 
 
 def current_simulation() -> SimulationContext | None:
@@ -138,7 +153,7 @@ class JobContext:
     @property
     def local_participant_identity(self) -> str:
         """The agent's identity, also before `connect`."""
-        return self.token_claims().identity
+        return self.token_claims().identity if self._info.token else self._info.accept_arguments.identity
 
     @property
     def api(self) -> Api:
@@ -178,8 +193,8 @@ class JobContext:
         def __getattr__(self, name: str) -> Any:
             if name in _OF_VOICE_SESSIONS:
                 raise AttributeError(
-                    f"JobContext.{name} is about the voice sessions and models of the official framework, which greenroom "
-                    "has not"
+                    f"JobContext.{name} is about the voice sessions and models of the official framework, which "
+                    "greenroom has not"
                 )
             raise AttributeError(f"JobContext has no attribute {name!r}")
 

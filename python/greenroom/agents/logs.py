@@ -27,6 +27,7 @@ def to_json(level: str) -> None:
 
 
 def _set_up(formatter: logging.Formatter, level: str) -> None:
+    logging.addLevelName(5, "TRACE")
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from greenroom import rtc
 from greenroom.errors import DisconnectedError
@@ -34,25 +34,46 @@ def kinds_of(kind: Iterable[int] | int | None) -> frozenset[int] | None:
     return frozenset([kind]) if isinstance(kind, int) else frozenset(kind)
 
 
+@overload
 async def wait_for_participant(
     room: rtc.Room,
     *,
     identity: str | None = None,
     kind: Iterable[int] | int | None = None,
-) -> rtc.RemoteParticipant:
-    """The first other participant that has joined completely, now or later.
+    include_local: Literal[False] = False,
+) -> rtc.RemoteParticipant: ...
+@overload
+async def wait_for_participant(
+    room: rtc.Room,
+    *,
+    identity: str | None = None,
+    kind: Iterable[int] | int | None = None,
+    include_local: bool,
+) -> rtc.RemoteParticipant | rtc.LocalParticipant: ...
+async def wait_for_participant(
+    room: rtc.Room,
+    *,
+    identity: str | None = None,
+    kind: Iterable[int] | int | None = None,
+    include_local: bool = False,
+) -> rtc.RemoteParticipant | rtc.LocalParticipant:
+    """The first participant that has joined completely, now or later.
 
     Args:
         room: a joined room.
         identity: only this one.
         kind: only these kinds; None = any.
+        include_local: it may be ourselves.
 
     Raises:
         DisconnectedError: the room ended first.
     """
     kinds = kinds_of(kind)
 
-    def look() -> rtc.RemoteParticipant | None:
+    def look() -> rtc.RemoteParticipant | rtc.LocalParticipant | None:
+        local = room.local_participant
+        if include_local and identity in (None, local.identity) and (kinds is None or local.kind in kinds):
+            return local
         for each in room.remote_participants.values():
             active = each.state == rtc.ParticipantState.PARTICIPANT_STATE_ACTIVE
             if active and identity in (None, each.identity) and (kinds is None or each.kind in kinds):
@@ -86,27 +107,52 @@ async def wait_for_agent(room: rtc.Room, *, agent_name: str | None = None) -> rt
     return await _first(room, look, events, "an agent")
 
 
+@overload
 async def wait_for_track_publication(
     room: rtc.Room,
     *,
     identity: str | None = None,
     kind: Iterable[int] | int | None = None,
+    include_local: Literal[False] = False,
     wait_for_subscription: bool = False,
-) -> rtc.RemoteTrackPublication:
-    """The first track of another participant, now or later.
+) -> rtc.RemoteTrackPublication: ...
+@overload
+async def wait_for_track_publication(
+    room: rtc.Room,
+    *,
+    identity: str | None = None,
+    kind: Iterable[int] | int | None = None,
+    include_local: bool,
+    wait_for_subscription: bool = False,
+) -> rtc.RemoteTrackPublication | rtc.LocalTrackPublication: ...
+async def wait_for_track_publication(
+    room: rtc.Room,
+    *,
+    identity: str | None = None,
+    kind: Iterable[int] | int | None = None,
+    include_local: bool = False,
+    wait_for_subscription: bool = False,
+) -> rtc.RemoteTrackPublication | rtc.LocalTrackPublication:
+    """The first published track, now or later.
 
     Args:
         room: a joined room.
         identity: only tracks of this participant.
         kind: only these `TrackKind`s; None = any.
-        wait_for_subscription: only when its media arrives here.
+        include_local: it may be one of ours.
+        wait_for_subscription: only when its media arrives here; ours are never waited for.
 
     Raises:
         DisconnectedError: the room ended first.
     """
     kinds = kinds_of(kind)
 
-    def look() -> rtc.RemoteTrackPublication | None:
+    def look() -> rtc.RemoteTrackPublication | rtc.LocalTrackPublication | None:
+        local = room.local_participant
+        if include_local and identity in (None, local.identity):
+            for own in local.track_publications.values():
+                if kinds is None or own.kind in kinds:
+                    return own
         for participant in room.remote_participants.values():
             if identity not in (None, participant.identity):
                 continue
@@ -116,7 +162,8 @@ async def wait_for_track_publication(
                     return publication
         return None
 
-    return await _first(room, look, ("track_published", "track_subscribed"), "a track")
+    events = ("track_published", "track_subscribed", "local_track_published")
+    return await _first(room, look, events, "a track")
 
 
 async def _first(room: rtc.Room, look: Callable[[], T | None], events: Iterable[Any], what: str) -> T:
