@@ -68,6 +68,11 @@ class Dispatch:
         """How many workers are registered."""
         return sum(bool(worker.id) for worker in self._workers.values())
 
+    @property
+    def open_jobs(self) -> list[r.JobRecord]:
+        """The jobs that are not over, offered or not."""
+        return [entry for entry in self._jobs.values() if not entry.ended]
+
     def step(self, now: float, event: r.DispatchInput) -> list[r.DispatchOutput]:
         """Take one input.
 

@@ -16,6 +16,8 @@ __all__ = ["load_options", "options_from"]
 #: Where LiveKit's configuration says the same in another place: path there -> name here.
 _ELSEWHERE = {
     ("bind_addresses",): "host",
+    ("prometheus_port",): "metrics_port",
+    ("prometheus", "port"): "metrics_port",
     ("rtc", "udp_port"): "udp_port",
     ("rtc", "tcp_port"): "tcp_port",
     ("rtc", "node_ip"): "advertise",
@@ -96,11 +98,13 @@ def _convert(name: str, value: Any) -> Any:
         value = value[0]
     if name == "advertise" and isinstance(value, str):
         value = [value]
+    if name == "metrics_port" and value is None:
+        return None
     if name == "limits":
         return _group(Limits, value, name)
     if name == "webhooks":
         return _group(Webhooks, value, name)
-    wanted: Any = type(default)
+    wanted: Any = int if name == "metrics_port" else type(default)
     if wanted is float:
         wanted = int | float
     elif wanted is tuple:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from greenroom.protocol import dispatch_records as r
@@ -25,6 +26,12 @@ __all__ = ["Dispatcher"]
 _TOKEN_LIFETIME = 3600.0
 #: An agent that leaves for one of these is expected back.
 _COMES_BACK = (m.DisconnectReason.DUPLICATE_IDENTITY, m.DisconnectReason.STATE_MISMATCH)
+#: Its room ends, and that is told next.
+_ROOM_ENDS = (
+    m.DisconnectReason.ROOM_DELETED,
+    m.DisconnectReason.ROOM_CLOSED,
+    m.DisconnectReason.SERVER_SHUTDOWN,
+)
 
 
 class Dispatcher:
@@ -37,6 +44,8 @@ class Dispatcher:
         self._sockets: dict[int, ClientSocket] = {}
         self._running = False
         self._waiting: list[r.DispatchInput] = []
+        #: How many jobs have ended how, since the start.
+        self.ended: Counter[str] = Counter(success=0, failed=0)
         self.machine = Dispatch(
             lambda prefix: make_sid(prefix, os.urandom(16)),
             wall=core.wall_clock() - self._loop.time(),
@@ -62,7 +71,7 @@ class Dispatcher:
         elif participant is None:
             return
         elif event.event in ("participant_left", "participant_connection_aborted"):
-            if participant.disconnect_reason not in _COMES_BACK:
+            if participant.disconnect_reason not in _COMES_BACK + _ROOM_ENDS:
                 self.step(r.ParticipantGone(room.name, participant.identity))
         elif participant.kind in DEPENDENT_KINDS:
             return
@@ -118,6 +127,8 @@ class Dispatcher:
             case r.ReleaseAgent(room_name, identity, when):
                 self._release(room_name, identity, when)
             case r.AgentAnnounce(event, job):
+                if event == "agent_job_ended":
+                    self.ended["success" if job.state.status == m.JobStatus.JS_SUCCESS else "failed"] += 1
                 room = m.Room(sid=job.room.sid, name=job.room.name)
                 self._core.webhooks.job_event(room, event, job)
 

@@ -38,6 +38,8 @@ class ServerOptions:
         port: TCP port for HTTP, websockets and the API; 0 = a free one.
         udp_port: the one UDP port for all media; 0 = a free one.
         tcp_port: the one TCP port for media where UDP does not get through; 0 = a free one.
+        metrics_port: TCP port of `/metrics` for Prometheus; 0 = a free one, None = no metrics.
+        metrics_host: address to bind for the metrics. Whoever reaches it may read them.
         advertise: IP addresses that clients reach this server's media at; empty = those it binds.
         keys: secret per API key. Empty = one key is made up for this run.
         auto_create: joining creates a room that does not exist.
@@ -58,6 +60,8 @@ class ServerOptions:
     port: int = 0
     udp_port: int = 0
     tcp_port: int = 0
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
     advertise: Sequence[str] = ()
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     auto_create: bool = True
@@ -78,12 +82,15 @@ class ServerOptions:
     def __post_init__(self) -> None:
         if not isinstance(self.keys, Mapping):
             raise ConfigError('keys must be a mapping like {"devkey": "secret"}')
-        for name in ("port", "udp_port", "tcp_port"):
+        for name in ("port", "udp_port", "tcp_port", "metrics_port"):
+            if name == "metrics_port" and self.metrics_port is None:
+                continue
             if not isinstance(getattr(self, name), int):
                 raise ConfigError(f"{name} must be a number, not {getattr(self, name)!r}")
             if not 0 <= getattr(self, name) < 65536:
                 raise ConfigError(f"{name} must be 0 to 65535, not {getattr(self, name)}")
         _check_ip("host", self.host)
+        _check_ip("metrics_host", self.metrics_host)
         if isinstance(self.advertise, str):
             raise ConfigError(f"advertise must be a list of IP addresses, not the text {self.advertise!r}")
         for address in self.advertise:
@@ -114,5 +121,5 @@ def _check_ip(name: str, address: str) -> None:
     try:
         ipaddress.ip_address(address)
     except ValueError:
-        example = "like 127.0.0.1, or 0.0.0.0 for all of this machine's" if name == "host" else "like 203.0.113.7"
+        example = "like 127.0.0.1, or 0.0.0.0 for all of this machine's" if "host" in name else "like 203.0.113.7"
         raise ConfigError(f"{name} must be an IP address, {example}, not {address!r}") from None

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from greenroom.server.client_socket import ClientSocket
     from greenroom.server.dispatch import Dispatcher
     from greenroom.server.http import HttpFront
+    from greenroom.server.metrics import Metrics
     from greenroom.server.webhooks import WebhookSender
 
 __all__ = ["Core", "LiveRoom", "Server"]
@@ -95,6 +96,11 @@ class Server:
     def media_ports(self) -> tuple[int, int]:
         """The UDP and the TCP port for media."""
         return self._running.media_ports
+
+    @property
+    def metrics_port(self) -> int | None:
+        """The TCP port of `/metrics`; None when the options name none."""
+        return None if self.options.metrics_port is None else self._running.metrics.port
 
     @property
     def rooms(self) -> Mapping[str, LiveRoom]:
@@ -186,6 +192,7 @@ class Core:
     bridge: Bridge
     dispatcher: Dispatcher
     webhooks: WebhookSender
+    metrics: Metrics
 
     def __init__(self, options: ServerOptions, keys: Mapping[str, str]) -> None:
         self.options = options
@@ -210,6 +217,11 @@ class Core:
         self.dispatcher = Dispatcher(self)
         self._open_engine(self.options.udp_port, self.options.tcp_port)
         await self.front.start()
+        if self.options.metrics_port is not None:
+            from greenroom.server.metrics import Metrics
+
+            self.metrics = Metrics(self)
+            await self.metrics.start(self.options.metrics_host, self.options.metrics_port)
 
     def _open_engine(self, udp_port: int, tcp_port: int) -> None:
         options = self.options
@@ -242,7 +254,7 @@ class Core:
         self._stopped = True
         for room in list(self.rooms.values()):
             room.close(m.DisconnectReason.SERVER_SHUTDOWN)
-        for part in ("dispatcher", "front", "webhooks"):
+        for part in ("metrics", "dispatcher", "front", "webhooks"):
             if hasattr(self, part):
                 await getattr(self, part).close()
         if hasattr(self, "bridge"):

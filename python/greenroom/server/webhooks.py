@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -52,9 +52,13 @@ class WebhookSender:
         self._queues: dict[tuple[str, str], _Queue] = {}
         self._tasks = TaskSet(log)
         self._client: aiohttp.ClientSession | None = None
+        #: Since the start: how often what has happened in rooms, posted or not, and how many posts have fared how.
+        self.events: Counter[str] = Counter()
+        self.results: Counter[str] = Counter(delivered=0, failed=0, dropped=0)
 
     def room_event(self, room: m.Room, announce: outputs.Announce) -> None:
         """Queue an event of a room."""
+        self.events[announce.event] += 1
         if not self._urls:
             return
         track_event = announce.track is not None
@@ -81,6 +85,7 @@ class WebhookSender:
             if len(queue.waiting) >= _DEPTH:
                 queue.waiting.popleft()
                 queue.dropped += 1
+                self.results["dropped"] += 1
             queue.waiting.append((asyncio.get_running_loop().time(), event))
 
     def _event(self, **fields: Any) -> m.WebhookEvent:
@@ -99,12 +104,12 @@ class WebhookSender:
             queued_at, event = queue.waiting.popleft()
             if asyncio.get_running_loop().time() - queued_at > _EXPIRES:
                 queue.dropped += 1
+                self.results["dropped"] += 1
                 continue
             event.num_dropped = queue.dropped
-            if await self._deliver(queue.url, event):
-                queue.dropped = 0
-            else:
-                queue.dropped += 1
+            delivered = await self._deliver(queue.url, event)
+            self.results["delivered" if delivered else "failed"] += 1
+            queue.dropped = 0 if delivered else queue.dropped + 1
         del self._queues[(order, queue.url)]
 
     async def _deliver(self, url: str, event: m.WebhookEvent) -> bool:
