@@ -11,6 +11,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from prometheus_client import Counter
+from prometheus_client.parser import text_string_to_metric_families
 
 from greenroom.agents import AgentServer, WorkerOptions, loading
 from greenroom.errors import ConfigError, PortInUseError
@@ -121,6 +123,13 @@ def test_a_wrong_setting_gets_one_line(tmp_path: Path, settings: dict[str, str],
     assert done.returncode == 1 and says in line
 
 
+async def scraped(client: aiohttp.ClientSession, address: str) -> dict[tuple[str, ...], float]:
+    """Every sample of a worker's metrics: its name and the values of its labels."""
+    async with client.get(f"{address}/metrics") as response:
+        families = list(text_string_to_metric_families(await response.text()))
+        return {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
+
+
 @pytest.mark.loopback
 async def test_the_health_page_tells_how_a_worker_fares(desk: Desk):
     worker = await desk.work(AgentServer(WorkerOptions(request_fnc=staff.accept_page, agent_name="shown")))
@@ -133,13 +142,22 @@ async def test_the_health_page_tells_how_a_worker_fares(desk: Desk):
         async with client.get(f"{address}/worker") as response:
             told = await response.json()
         assert (told["agent_name"], told["active_jobs"], told["worker_id"]) == ("shown", 1, worker.id)
-        async with client.get(f"{address}/metrics") as response:
-            text = await response.text()
-        assert "greenroom_jobs_active 1\n" in text and "greenroom_worker_registered 1\n" in text
+        figures = await scraped(client, address)
+        assert figures["greenroom_jobs_active",] == figures["greenroom_worker_registered",] == 1
+        assert figures["greenroom_jobs_ended_total", "failed"] == figures["greenroom_worker_draining",] == 0
+        assert figures["process_resident_memory_bytes",] > 0
+        Counter("words", "What the program counts itself", ["language"]).labels("fr").inc(3)
+        assert (await scraped(client, address))["words_total", "fr"] == 3
     second = AgentServer(
         WorkerOptions(
             request_fnc=staff.accept_page, ws_url=desk.url, api_key=KEY, api_secret=SECRET, port=worker.http_port
         )
     )
-    with pytest.raises(PortInUseError, match=r"port=\.\.\."):
+    with pytest.raises(PortInUseError, match=r"with port=\.\.\."):
+        await second.run()
+    second.update_options(port=0, prometheus_port=worker.http_port)
+    with pytest.raises(PortInUseError, match=r"with prometheus_port=\.\.\."):
+        await second.run()
+    second.update_options(prometheus_port=None, host="203.0.113.7")
+    with pytest.raises(ConfigError, match=r"host='203\.0\.113\.7': use an address of this machine"):
         await second.run()

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenroom import __version__
-from greenroom.errors import PortInUseError
+from greenroom.errors import ConfigError, PortInUseError
 
 if TYPE_CHECKING:
     from aiohttp import web
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
 
-__all__ = ["HealthPage", "WorkerState"]
+__all__ = ["WORKER_PROTOCOL_VERSION", "HealthPage", "WorkerState", "share_metrics"]
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+#: The version of the worker protocol that this speaks.
+WORKER_PROTOCOL_VERSION = 1
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,7 @@ class HealthPage:
     def __init__(self, state: Callable[[], WorkerState]) -> None:
         self._state = state
         self._runner: web.AppRunner | None = None
+        self._registry: CollectorRegistry | None = None
         self.port = 0
 
     async def start(self, host: str, port: int, metrics_port: int | None) -> None:
@@ -49,6 +57,7 @@ class HealthPage:
 
         Raises:
             PortInUseError: a port is taken.
+            ConfigError: the address is not one of this machine's, or the port needs privileges.
         """
         from aiohttp import web
 
@@ -58,13 +67,13 @@ class HealthPage:
         )
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        for each in [port] if metrics_port is None else [port, metrics_port]:
+        wanted = {"port": port} if metrics_port is None else {"port": port, "prometheus_port": metrics_port}
+        for option, each in wanted.items():
             try:
                 await web.TCPSite(self._runner, host or "0.0.0.0", each).start()
             except OSError as error:
                 await self.close()
-                advice = "choose another one with port=... of the worker's options, or 0 for any"
-                raise PortInUseError(f"port {each} of the health page is taken; {advice}") from error
+                raise _no_listening(host, option, each, error) from error
         self.port = self._runner.addresses[0][1]
 
     async def close(self) -> None:
@@ -87,37 +96,88 @@ class HealthPage:
         return web.json_response(
             {
                 "agent_name": state.agent_name,
-                "worker_type": state.worker_type,
+                "worker_type": f"JT_{state.worker_type}",
                 "worker_id": state.worker_id,
                 "worker_load": state.load,
                 "draining": state.draining,
                 "active_jobs": state.active_jobs,
                 "sdk_version": __version__,
+                "protocol_version": WORKER_PROTOCOL_VERSION,
             }
         )
 
-    async def _metrics(self, _: Any) -> web.Response:
+    async def _metrics(self, request: web.Request) -> web.Response:
         from aiohttp import web
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import choose_encoder
 
-        return web.Response(text=metrics(self._state()), headers={"Content-Type": METRICS_TYPE})
+        if self._registry is None:
+            self._registry = CollectorRegistry()
+            self._registry.register(_Figures(self._state))
+            self._registry.register(_ProgramFigures())
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
 
 
-def metrics(state: WorkerState) -> str:
-    """The figures in Prometheus' text format."""
-    figures = (
-        ("greenroom_worker_registered", "gauge", "1 while the worker is registered", {"": bool(state.worker_id)}),
-        ("greenroom_worker_draining", "gauge", "1 while it takes no more jobs", {"": state.draining}),
-        ("greenroom_worker_load", "gauge", "how busy the machine is, 0 to 1", {"": state.load}),
-        ("greenroom_jobs_active", "gauge", "jobs that run", {"": state.active_jobs}),
-        (
-            "greenroom_jobs_ended_total",
-            "counter",
-            "jobs that have ended",
-            {'{status="success"}': state.succeeded_jobs, '{status="failed"}': state.failed_jobs},
-        ),
-    )
-    lines = []
-    for name, kind, text, values in figures:
-        lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
-        lines += [f"{name}{labels} {float(value):g}" for labels, value in values.items()]
-    return "\n".join(lines) + "\n"
+def _no_listening(host: str, option: str, port: int, error: OSError) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        advice = f"choose another one with {option}=... of the worker's options, or 0 for any"
+        return PortInUseError(f"port {port} of the health page is taken; {advice}")
+    if error.errno == errno.EACCES:
+        return ConfigError(f"port {port} of the health page ({option}=...) needs privileges; choose one above 1023")
+    return ConfigError(f'the health page cannot listen on host={host!r}: use an address of this machine, or "" for all')
+
+
+class _Figures:
+    """Reads the worker's state when it is scraped."""
+
+    def __init__(self, state: Callable[[], WorkerState]) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        """Every figure, as Prometheus knows them."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        state = self._state()
+        registered, draining = float(bool(state.worker_id)), float(state.draining)
+        yield GaugeMetricFamily("greenroom_worker_registered", "1 while the worker is registered", registered)
+        yield GaugeMetricFamily("greenroom_worker_draining", "1 while it takes no more jobs", draining)
+        yield GaugeMetricFamily("greenroom_worker_load", "How busy the machine is, 0 to 1", state.load)
+        yield GaugeMetricFamily("greenroom_jobs_active", "Jobs that run", state.active_jobs)
+        ended = CounterMetricFamily("greenroom_jobs_ended", "Jobs that have ended", labels=["status"])
+        ended.add_metric(["success"], state.succeeded_jobs)
+        ended.add_metric(["failed"], state.failed_jobs)
+        yield ended
+
+
+class _ProgramFigures:
+    """What the program itself counts with prometheus-client, here or in the processes that share a folder."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Every figure of the program, and those of this process."""
+        from prometheus_client import REGISTRY, CollectorRegistry
+
+        if _FOLDER not in os.environ:
+            yield from REGISTRY.collect()
+            return
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+        yield from shared.collect()
+
+
+def share_metrics(folder: str | None) -> None:
+    """Let the job processes that are started from now on keep their metrics in a folder, and empty it of old ones.
+
+    Args:
+        folder: None = the one that PROMETHEUS_MULTIPROC_DIR names, if it names one.
+
+    """
+    folder = folder or os.environ.get(_FOLDER)
+    if not folder:
+        return
+    os.environ[_FOLDER] = folder
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for old in Path(folder).glob("*.db"):
+        old.unlink()
