@@ -56,18 +56,39 @@ class JobType(NamedIntEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobRoom:
-    """The room of a job as it was when the job was offered."""
+    """The room of a job as it was when the job was offered. Times are Unix seconds, time-outs seconds."""
 
     sid: str
     name: str
     metadata: str
     num_participants: int
     creation_time: int
+    num_publishers: int = 0
+    max_participants: int = 0
+    empty_timeout: int = 0
+    departure_timeout: int = 0
+    active_recording: bool = False
+
+    @classmethod
+    def from_message(cls, room: m.Room) -> Self:
+        """Read the server's description."""
+        return cls(
+            room.sid,
+            room.name,
+            room.metadata,
+            room.num_participants,
+            room.creation_time,
+            room.num_publishers,
+            room.max_participants,
+            room.empty_timeout,
+            room.departure_timeout,
+            room.active_recording,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class JobParticipant:
-    """The participant a job is for, as it was when the job was offered."""
+    """The participant a job is for, as it was when the job was offered. `joined_at` is Unix seconds."""
 
     sid: str
     identity: str
@@ -75,6 +96,24 @@ class JobParticipant:
     metadata: str
     attributes: Mapping[str, str]
     kind: int
+    state: int = 0
+    joined_at: int = 0
+    is_publisher: bool = False
+
+    @classmethod
+    def from_message(cls, one: m.ParticipantInfo) -> Self:
+        """Read the server's description."""
+        return cls(
+            one.sid,
+            one.identity,
+            one.name,
+            one.metadata,
+            dict(one.attributes),
+            int(one.kind),
+            int(one.state),
+            one.joined_at,
+            one.is_publisher,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +132,12 @@ class Job:
     @classmethod
     def from_message(cls, job: m.Job) -> Self:
         """Read the server's description."""
-        room = JobRoom(
-            job.room.sid, job.room.name, job.room.metadata, job.room.num_participants, job.room.creation_time
-        )
-        participant = None
-        if job.HasField("participant"):
-            one = job.participant
-            attributes = dict(one.attributes)
-            participant = JobParticipant(one.sid, one.identity, one.name, one.metadata, attributes, int(one.kind))
+        participant = JobParticipant.from_message(job.participant) if job.HasField("participant") else None
         return cls(
             job.id,
             job.dispatch_id,
             JobType(job.type),
-            room,
+            JobRoom.from_message(job.room),
             participant,
             job.metadata,
             job.agent_name,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
+from urllib.parse import quote
 
 from greenroom.runtime.socket import MessageSocket, SocketRefusedError, connect
 from greenroom.wire import messages as m
@@ -43,7 +45,8 @@ class WorkerLink(MessageSocket[m.WorkerMessage, m.ServerMessage]):
         url, key, secret = credentials
         claims = Claims(video=VideoGrants(agent=True))
         token = encode_token(claims, key, secret, now=time.time(), lifetime=_TOKEN_LIFETIME)
-        address = f"{url.rstrip('/')}/agent"
+        hosted = os.environ.get("LIVEKIT_WORKER_TOKEN")
+        address = f"{url.rstrip('/')}/agent" + (f"?worker_token={quote(hosted)}" if hosted else "")
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
                 socket = await connect(address, token, max_size=_MAX_MESSAGE, heartbeat=HEARTBEAT_INTERVAL, proxy=proxy)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeVar, Unpack, overload
 
 from greenroom.agents import loading
+from greenroom.agents.health import WORKER_PROTOCOL_VERSION, share_metrics
 from greenroom.agents.job import Job, RunningJobInfo
 from greenroom.agents.link import HEARTBEAT_INTERVAL
 from greenroom.agents.options import (
@@ -47,9 +48,6 @@ __all__ = [
     "EventTypes",
     "WorkerInfo",
 ]
-
-#: The version of the worker protocol that this speaks.
-WORKER_PROTOCOL_VERSION = 1
 
 EventTypes: TypeAlias = Literal["worker_started", "worker_registered", "job_started", "job_ended"]
 
@@ -267,6 +265,7 @@ class AgentServer(EventEmitter[EventTypes]):
         if self._loop not in (None, asyncio.get_running_loop()):
             raise StateError("the worker was made with loop=..., and this is another event loop")
         self._options.validate_config(devmode)
+        share_metrics(self._options.prometheus_multiproc_dir)
         options = dataclasses.replace(self._options, agent_name=self._options.registered_name())
         running = self._running = WorkerRun(self, WorkerSetup(options, self._session_end, devmode, self._succession))
         try:
