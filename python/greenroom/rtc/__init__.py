@@ -1,5 +1,6 @@
 """The client: rooms, participants, tracks, media streams, data and remote procedure calls."""
 
+from greenroom._lazy import when_used
 from greenroom.errors import (
     ConnectError,
     ConnectTimeoutError,
@@ -10,35 +11,8 @@ from greenroom.errors import (
     UnreachableError,
 )
 from greenroom.media.audio import AudioFrame, AudioFrameEvent, combine_audio_frames, sine_wave_generator
-from greenroom.media.audio_filter import AudioFilter, NoiseCancellationOptions
-from greenroom.media.audio_mixer import AudioMixer
-from greenroom.media.audio_processing import AudioProcessingModule
-from greenroom.media.audio_resampler import AudioResampler, AudioResamplerQuality
-from greenroom.media.frame_processor import FrameProcessor
-from greenroom.media.video import VideoFrame
-from greenroom.media.video_types import VideoBufferType, VideoRotation
-from greenroom.rtc import stats
 from greenroom.rtc.audio_source import AudioSource
 from greenroom.rtc.audio_stream import AudioStream
-from greenroom.rtc.data_stream import (
-    ByteStreamInfo,
-    ByteStreamReader,
-    ByteStreamWriter,
-    StreamError,
-    TextStreamInfo,
-    TextStreamReader,
-    TextStreamWriter,
-)
-from greenroom.rtc.data_track import (
-    DataTrackFrame,
-    DataTrackInfo,
-    DataTrackStream,
-    LocalDataTrack,
-    PushFrameError,
-    RemoteDataTrack,
-    SubscribeDataTrackError,
-)
-from greenroom.rtc.e2ee import E2EEManager, E2EEOptions, FrameCryptor, KeyProvider, KeyProviderOptions
 from greenroom.rtc.enums import (
     ConnectionQuality,
     ConnectionState,
@@ -89,7 +63,6 @@ from greenroom.rtc.participant import (
 )
 from greenroom.rtc.room import DataPacket, Room, RtcStats, SipDTMF
 from greenroom.rtc.rpc import RpcCallInfo, RpcError, RpcInterceptor, RpcInvocationData
-from greenroom.rtc.synchronizer import AVSynchronizer
 from greenroom.rtc.track import (
     AudioTrack,
     LocalAudioTrack,
@@ -102,9 +75,39 @@ from greenroom.rtc.track import (
     VideoTrack,
 )
 from greenroom.rtc.track_publication import LocalTrackPublication, RemoteTrackPublication, TrackPublication
-from greenroom.rtc.transcription import Transcription, TranscriptionSegment
-from greenroom.rtc.video_source import VideoSource
-from greenroom.rtc.video_stream import VideoFrameEvent, VideoStream
+
+with when_used(globals()):
+    from greenroom.media.audio_filter import AudioFilter, NoiseCancellationOptions
+    from greenroom.media.audio_mixer import AudioMixer
+    from greenroom.media.audio_processing import AudioProcessingModule
+    from greenroom.media.audio_resampler import AudioResampler, AudioResamplerQuality
+    from greenroom.media.frame_processor import FrameProcessor
+    from greenroom.media.video import VideoFrame
+    from greenroom.media.video_types import VideoBufferType, VideoRotation
+    from greenroom.rtc import stats
+    from greenroom.rtc.data_stream import (
+        ByteStreamInfo,
+        ByteStreamReader,
+        ByteStreamWriter,
+        StreamError,
+        TextStreamInfo,
+        TextStreamReader,
+        TextStreamWriter,
+    )
+    from greenroom.rtc.data_track import (
+        DataTrackFrame,
+        DataTrackInfo,
+        DataTrackStream,
+        LocalDataTrack,
+        PushFrameError,
+        RemoteDataTrack,
+        SubscribeDataTrackError,
+    )
+    from greenroom.rtc.e2ee import E2EEManager, E2EEOptions, FrameCryptor, KeyProvider, KeyProviderOptions
+    from greenroom.rtc.synchronizer import AVSynchronizer
+    from greenroom.rtc.transcription import Transcription, TranscriptionSegment
+    from greenroom.rtc.video_source import VideoSource
+    from greenroom.rtc.video_stream import VideoFrameEvent, VideoStream
 
 __all__ = [
     "AVSynchronizer",
