@@ -91,7 +91,6 @@ class JobContext:
         self, launch: JobLaunch, proc: JobProcess, on_connect: Callable[[], None], room: rtc.Room | None = None
     ) -> None:
         self._launch = launch
-        self._info: RunningJobInfo = launch.info
         self._proc = proc
         self._room = rtc.Room() if room is None else room
         self._on_connect = on_connect
@@ -112,7 +111,7 @@ class JobContext:
     @property
     def job(self) -> Job:
         """The job."""
-        return self._info.job
+        return self.info.job
 
     @property
     def id(self) -> str:
@@ -122,7 +121,7 @@ class JobContext:
     @property
     def info(self) -> RunningJobInfo:
         """How the job was accepted and assigned."""
-        return self._info
+        return self._launch.info
 
     @property
     def proc(self) -> JobProcess:
@@ -132,7 +131,7 @@ class JobContext:
     @property
     def worker_id(self) -> str:
         """The worker's id on the server."""
-        return self._info.worker_id
+        return self.info.worker_id
 
     @property
     def room(self) -> rtc.Room:
@@ -153,23 +152,23 @@ class JobContext:
     @property
     def local_participant_identity(self) -> str:
         """The agent's identity, also before `connect`."""
-        return self.token_claims().identity if self._info.token else self._info.accept_arguments.identity
+        return self.token_claims().identity if self.info.token else self.info.accept_arguments.identity
 
     @property
     def api(self) -> Api:
         """The server's API, with the worker's key."""
         if self._api is None:
             key, secret = self._launch.api_key, self._launch.api_secret
-            self._api = Api(self._info.url, key, secret, self._proc.http_proxy)
+            self._api = Api(self.info.url, key, secret, self._proc.http_proxy)
         return self._api
 
     def token_claims(self) -> Claims:
         """What the job's token says."""
-        return peek_claims(self._info.token)
+        return peek_claims(self.info.token)
 
     def is_fake_job(self) -> bool:
         """Whether no server assigned the job."""
-        return self._info.fake_job
+        return self.info.fake_job
 
     def simulation_context(self) -> SimulationContext | None:
         """The scenario that LiveKit's simulator plays in this job; None in a job that is meant."""
@@ -230,8 +229,8 @@ class JobContext:
             encryption=encryption,
         )
         async with self._joining:
-            if self._info.url and not self._room.isconnected():
-                await self._room.connect(self._info.url, self._info.token, options)
+            if self.info.url and not self._room.isconnected():
+                await self._room.connect(self.info.url, self.info.token, options)
                 self._joined(mode)
 
     async def wait_for_participant(
@@ -349,7 +348,7 @@ class JobContext:
         """Ask the server for something without being awaited. A fake job has no server and gets `nothing`."""
 
         async def ask() -> _Answer:
-            if not self._info.fake_job:
+            if not self.info.fake_job:
                 return await call()
             log.warning("this job is fake: nothing is asked of a server")
             return nothing
