@@ -10,10 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
 
 from greenroom.errors import ConfigError, ConnectError, DisconnectedError, StateError
-from greenroom.rtc._stream_runner import StreamRunner
-from greenroom.rtc.data_stream import ByteStreamHandler, TextStreamHandler, TextStreamReader
-from greenroom.rtc.data_track import DataTracks
-from greenroom.rtc.e2ee import E2EEManager
 from greenroom.rtc.enums import (
     ConnectionState,
     DataPacketKind,
@@ -22,29 +18,29 @@ from greenroom.rtc.enums import (
     SimulateScenarioKind,
 )
 from greenroom.rtc.events import EventEmitter
-from greenroom.rtc.local_participant import LocalParticipant
 from greenroom.rtc.options import RoomOptions
 from greenroom.rtc.participant import RemoteParticipant
 from greenroom.rtc.stats import MediaStats
 from greenroom.wire import messages as m
 
 if TYPE_CHECKING:
-    # What only a connected room needs is imported by `connect`: it is a third of the time of importing the client.
+    # What only a room needs is imported by the first one, and what only a connected one needs by `connect`.
     from greenroom._engine import EncryptionChanged
     from greenroom.protocol.client_io import Output
     from greenroom.rtc._connection import Connection
     from greenroom.rtc._dispatch import Dispatch
     from greenroom.rtc._rpc_runner import RpcRunner
+    from greenroom.rtc.data_stream import ByteStreamHandler, TextStreamHandler, TextStreamReader
+    from greenroom.rtc.e2ee import E2EEManager
+    from greenroom.rtc.local_participant import LocalParticipant
 
 __all__ = [
-    "ByteStreamHandler",
     "ConnectError",
     "DataPacket",
     "EventTypes",
     "Room",
     "RtcStats",
     "SipDTMF",
-    "TextStreamHandler",
 ]
 
 EventTypes: TypeAlias = Literal[
@@ -149,6 +145,9 @@ class Room(EventEmitter[EventTypes]):
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         super().__init__()
+        from greenroom.rtc._stream_runner import StreamRunner
+        from greenroom.rtc.data_track import DataTracks
+
         self._connection: Connection | None = None
         self._dispatch: Dispatch | None = None
         self._local: LocalParticipant | None = None
@@ -438,6 +437,8 @@ class Room(EventEmitter[EventTypes]):
         self._local = None
         from greenroom.protocol.client_rpc import REQUEST_TOPIC, RESPONSE_TOPIC
         from greenroom.rtc._rpc_runner import RpcRunner
+        from greenroom.rtc.data_track import DataTracks
+        from greenroom.rtc.e2ee import E2EEManager
 
         self._rpc = RpcRunner(self)
         self._encryption = E2EEManager(self, options.encryption or options.e2ee, data=options.encryption is not None)
@@ -454,6 +455,8 @@ class Room(EventEmitter[EventTypes]):
         self._rpc.response_text(sender, reader.info.attributes or {}, await reader.read_all())
 
     def _joined(self) -> None:
+        from greenroom.rtc.local_participant import LocalParticipant
+
         connection = self._connection
         if connection is not None and connection.session.view is not None:
             self._local = LocalParticipant(self, connection, connection.session.view.local)
