@@ -38,7 +38,6 @@ from greenroom.rtc.enums import (
     VideoQuality,
 )
 from greenroom.rtc.events import EventEmitter
-from greenroom.rtc.local_participant import LocalParticipant
 from greenroom.rtc.options import (
     AudioEncoding,
     DataStreamOptions,
@@ -62,7 +61,6 @@ from greenroom.rtc.participant import (
     UnpublishTrackError,
 )
 from greenroom.rtc.room import DataPacket, Room, RtcStats, SipDTMF
-from greenroom.rtc.rpc import RpcCallInfo, RpcError, RpcInterceptor, RpcInvocationData
 from greenroom.rtc.track import (
     AudioTrack,
     LocalAudioTrack,
@@ -104,6 +102,8 @@ with when_used(globals()):
         SubscribeDataTrackError,
     )
     from greenroom.rtc.e2ee import E2EEManager, E2EEOptions, FrameCryptor, KeyProvider, KeyProviderOptions
+    from greenroom.rtc.local_participant import LocalParticipant
+    from greenroom.rtc.rpc import RpcCallInfo, RpcError, RpcInterceptor, RpcInvocationData
     from greenroom.rtc.synchronizer import AVSynchronizer
     from greenroom.rtc.transcription import Transcription, TranscriptionSegment
     from greenroom.rtc.video_source import VideoSource
