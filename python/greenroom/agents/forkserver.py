@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import json
 import logging
 import os
@@ -69,6 +70,9 @@ def _load(config: dict[str, Any]) -> None:
     sys.path[:] = config["path"]
     sys.argv[:] = config["argv"]
     (logs.to_terminal if config["readable"] else logs.to_json)(config["level"])
+    for name in config["prepare"]:
+        module, function = name.split(":")
+        getattr(importlib.import_module(module), function)()
     preload(config["preload"])
     import_for_joining()
     if config["program"]:

@@ -14,8 +14,10 @@ from greenroom.errors import ConfigError, StateError
 if TYPE_CHECKING:
     from greenroom.agents.worker import AgentServer
 
-__all__ = ["Program", "collected", "load", "refuse_while_loading"]
+__all__ = ["Program", "collected", "load", "preparations", "refuse_while_loading"]
 
+#: What other processes call before they load the program, as "module:function".
+preparations: list[str] = []
 #: While a file is loaded: the workers that it wants to run. None = nothing is loaded.
 _collecting: list[AgentServer] | None = None
 

@@ -8,7 +8,9 @@ import sys
 
 from greenroom.agents.context import job_fields
 
-__all__ = ["to_json", "to_terminal"]
+__all__ = ["logger", "to_json", "to_terminal"]
+
+logger = logging.getLogger("greenroom.agents")
 
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 _KNOWN = logging.makeLogRecord({}).__dict__.keys() | {"message", "asctime"}

@@ -23,6 +23,7 @@ from typing import Any
 
 from greenroom.agents.executors import Events, ProcSetup
 from greenroom.agents.forkserver import LENGTH, frame
+from greenroom.agents.loading import preparations
 from greenroom.agents.runner import JobLaunch
 from greenroom.errors import ConfigError, StateError
 from greenroom.protocol.job_run import CANCEL_GRACE
@@ -136,6 +137,7 @@ class ProcessExecutor:
             "path": sys.path,
             "argv": sys.argv,
             "program": _program(),
+            "prepare": preparations,
             "preload": self._setup.preload_modules,
             "http_proxy": self._setup.http_proxy,
             "level": logging.getLevelName(root.level),

@@ -14,13 +14,18 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping, Sequence
+from importlib.abc import MetaPathFinder
 from types import ModuleType
 
+from greenroom.agents.elsewhere import explain, refusal
+from greenroom.agents.loading import preparations
 from greenroom.errors import StateError
 
 __all__ = ["install"]
 
 _PACKAGES = ("rtc", "agents")
+_INSTALL = "greenroom.compat:install"
 #: Submodules of `livekit.rtc` that programs import from, and where their names live here. What a module here does not
 #: have is looked up in `greenroom.rtc`.
 _RTC_MODULES = {
@@ -48,6 +53,25 @@ _RTC_MODULES = {
     "video_source": "greenroom.rtc.video_source",
     "video_stream": "greenroom.rtc.video_stream",
 }
+#: The same for `livekit.agents`; where a name is in several places here, all are looked through.
+_AGENTS_MODULES = {
+    "_exceptions": "greenroom.errors",
+    "cli": "greenroom.agents.cli",
+    "cli.cli": "greenroom.agents.cli",
+    "job": "greenroom.agents.job",
+    "job_context": "greenroom.agents.context",
+    "job_request": "greenroom.agents.request",
+    "log": "greenroom.agents.logs",
+    "plugin": "greenroom.agents.plugin",
+    "simulation": "greenroom.agents.simulation",
+    "testing": "greenroom.agents.testing",
+    "types": "greenroom.agents.types",
+    "utils": "greenroom.agents.utils",
+    "utils.participant": "greenroom.agents.participants",
+    "version": "greenroom.agents",
+    "worker": "greenroom.agents.worker",
+}
+_MODULES: Mapping[str, Mapping[str, str]] = {"rtc": _RTC_MODULES, "agents": _AGENTS_MODULES}
 
 
 class _Alias(ModuleType):
@@ -59,12 +83,29 @@ class _Alias(ModuleType):
         self._sources = sources
 
     def __getattr__(self, name: str) -> object:
-        if not name.startswith("__"):
+        if name == "__version__" or not name.startswith("__"):
             for source in self._sources:
                 module = importlib.import_module(source)
                 if hasattr(module, name):
                     return getattr(module, name)
+        if self.__name__ == "livekit.agents":
+            raise refusal(self.__name__, name, sys._getframe(1))
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+
+class _Refusals(MetaPathFinder):
+    """Says why modules of `livekit.agents` are not here, where "no module named" would leave that open."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        """Find nothing.
+
+        Raises:
+            ModuleNotFoundError: the module is one of the official framework's.
+        """
+        package, _, name = fullname.rpartition(".")
+        why = explain(name) if package == "livekit.agents" else None
+        if why is not None:
+            raise ModuleNotFoundError(f"there is no {fullname}: {why}", name=fullname)
 
 
 def install() -> None:
@@ -83,17 +124,22 @@ def install() -> None:
         namespace = importlib.import_module("livekit") if found else ModuleType("livekit")
         sys.modules["livekit"] = namespace
     for package in _PACKAGES:
-        alias = sys.modules.setdefault(f"livekit.{package}", _package(package))
-        setattr(namespace, package, alias)
+        if f"livekit.{package}" not in sys.modules:
+            sys.modules[f"livekit.{package}"] = _package(package)
+        setattr(namespace, package, sys.modules[f"livekit.{package}"])
+    if _INSTALL not in preparations:
+        preparations.append(_INSTALL)
+    if not any(isinstance(finder, _Refusals) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Refusals())
 
 
 def _package(name: str) -> _Alias:
     package = _Alias(f"livekit.{name}", f"greenroom.{name}")
     package.__dict__["__all__"] = list(getattr(importlib.import_module(f"greenroom.{name}"), "__all__", ()))
-    if name == "rtc":
-        for module, source in _RTC_MODULES.items():
-            alias = _Alias(f"livekit.rtc.{module}", source, "greenroom.rtc")
-            sys.modules[alias.__name__] = alias
-            # `rtc.stats` and the like are modules for those who import them, too.
-            package.__dict__[module] = alias
+    for module, source in _MODULES[name].items():
+        alias = _Alias(f"livekit.{name}.{module}", source, f"greenroom.{name}")
+        sys.modules[alias.__name__] = alias
+        # `rtc.stats` and the like are modules for those who import them, too.
+        parent, _, last = module.rpartition(".")
+        (package if not parent else sys.modules[f"livekit.{name}.{parent}"]).__dict__[last] = alias
     return package

@@ -2,6 +2,7 @@
 
 import runpy
 import sys
+from pathlib import Path
 
 from greenroom.compat import install
 
@@ -13,6 +14,8 @@ def main() -> int:
         return 2
     install()
     sys.argv = sys.argv[1:]
+    # As Python does for a script: what is imported from beside it is found.
+    sys.path[0] = str(Path(sys.argv[0]).resolve().parent)
     runpy.run_path(sys.argv[0], run_name="__main__")
     return 0
 
