@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
 import pytest
@@ -115,3 +118,45 @@ def test_a_console_without_sound_says_what_to_install_or_name(tmp_path: Path):
     assert "alsa-utils" in line and "--output" in line
     assert "missing.py" in mistake("console", "missing.py")
     assert "none.wav" in mistake("console", "agent.py", "--input", "none.wav", "--output", "o.wav", cwd=tmp_path)
+
+
+PARROT = """
+from greenroom.agents import AgentServer, JobContext, cli
+
+server = AgentServer()
+
+
+@server.rtc_session()
+async def entrypoint(ctx: JobContext) -> None:
+    async def answer(reader, identity):
+        text = await reader.read_all()
+        await ctx.agent.send_text(f"{identity} wrote {text}", topic="lk.transcription")
+
+    ctx.room.register_text_stream_handler("lk.chat", answer)
+    await ctx.connect()
+
+
+cli.run_app(server)
+"""
+
+
+async def test_the_console_types_instead_of_speaking(tmp_path: Path):
+    (tmp_path / "agent.py").write_text(PARROT)
+    (tmp_path / "typed").write_text("good day\nis it Monday?\n")
+    with (tmp_path / "typed").open() as typed:  # noqa: ASYNC230 - a short file of our own
+        done = await in_thread(
+            greenroom, "console", "agent.py", "--text", "--linger", "1", cwd=tmp_path, stdin=typed, PATH="/nonexistent"
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "you wrote good day" in done.stdout and "you wrote is it Monday?" in done.stdout
+
+
+async def test_the_console_of_an_agents_own_file_takes_the_official_options(tmp_path: Path):
+    (tmp_path / "agent.py").write_text(PARROT)
+    command = [sys.executable, "agent.py", "console", "--log-level", "error", "--text", "--linger", "1"]
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd=tmp_path)
+    async with asyncio.timeout(60):
+        said, _ = await process.communicate(b"hello\n")
+    assert process.returncode == 0 and b"you wrote hello" in said
+    assert "livekit-agents" in mistake("console", "agent.py", "--record", cwd=tmp_path)
+    assert "alsa-utils" in mistake("console", "agent.py", "--list-devices", cwd=tmp_path, PATH="/nonexistent")

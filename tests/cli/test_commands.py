@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -16,11 +17,13 @@ from greenroom.wire.tokens import decode_token
 KEYS = {"key": "a-secret-of-more-than-thirty-two-bytes"}
 
 
-def greenroom(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def greenroom(
+    *arguments: str, cwd: Path | None = None, stdin: IO[str] | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LIVEKIT_")}
     clean |= {"LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": KEYS["key"], "COLUMNS": "200", **environment}
     command = [sys.executable, "-m", "greenroom", *arguments]
-    return subprocess.run(command, env=clean, cwd=cwd, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=clean, cwd=cwd, stdin=stdin, capture_output=True, text=True, timeout=60)
 
 
 def mistake(*arguments: str, cwd: Path | None = None, **environment: str) -> str:

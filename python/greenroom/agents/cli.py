@@ -42,7 +42,10 @@ def run_app(server: AgentServer | WorkerOptions, arguments: Sequence[str] | None
     if collected(worker):
         return
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    options.rest = rest
+    if rest and options.command != "console":
+        parser.error(f"unknown arguments: {' '.join(rest)}")
     if options.command is None:
         parser.print_help()
         return
@@ -218,11 +221,10 @@ def _parser() -> argparse.ArgumentParser:
         "download-files": "let the program's plugins fetch what they need; greenroom needs nothing",
     }
     for name, text in helps.items():
-        command = commands.add_parser(name, help=text, description=text)
+        # The console's options are those of `greenroom console`, which shows its own help.
+        command = commands.add_parser(name, help=text, description=text, add_help=name != "console")
         if name == "console":
-            command.add_argument(
-                "rest", nargs=argparse.REMAINDER, help="--input WAV --output WAV, see `greenroom console`"
-            )
+            continue
         command.add_argument("--log-level", default=os.environ.get("LIVEKIT_LOG_LEVEL"), help="TRACE to CRITICAL")
         if name in ("start", "dev", "connect"):
             command.add_argument("--url", help="where the server is (LIVEKIT_URL)")

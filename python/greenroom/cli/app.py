@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -113,12 +114,25 @@ def console(
     heard_from: Annotated[Optional[Path], typer.Option("--input", help="WAV file to say; else the microphone.")] = None,  # noqa: UP045
     said_to: Annotated[Optional[Path], typer.Option("--output", help="WAV file for the answer; else aloud.")] = None,  # noqa: UP045
     linger: Annotated[float, typer.Option(min=0, help="Seconds of silence that end it after the input.")] = 3.0,
+    input_device: Annotated[str, typer.Option(help="Microphone: ALSA name or number of the card.")] = "",
+    output_device: Annotated[str, typer.Option(help="Loudspeaker: ALSA name or number of the card.")] = "",
+    list_devices: Annotated[bool, typer.Option("--list-devices", help="Print microphones and loudspeakers.")] = False,
+    text: Annotated[bool, typer.Option("--text", help="Type instead of speaking.")] = False,
+    record: Annotated[bool, typer.Option("--record", hidden=True)] = False,
+    log_level: Annotated[str, typer.Option(help="What the agent logs, TRACE to CRITICAL.")] = "",
 ) -> None:
     """Talk to an agent from the terminal; no other server is needed."""
     from greenroom.cli import console, output
 
     output.log_to_terminal(logging.WARNING)
-    console.talk(file, heard_from, said_to, linger)
+    if list_devices:
+        console.list_devices()
+        return
+    if record:
+        raise ConfigError("--record keeps a voice session of livekit-agents; --output WAV keeps what the agent says")
+    if log_level:
+        os.environ["LIVEKIT_LOG_LEVEL"] = log_level
+    console.talk(file, console.Means(heard_from, said_to, linger, input_device, output_device, text))
 
 
 @app.command(hidden=True, context_settings=_PASS_ON)

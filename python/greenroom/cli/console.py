@@ -8,10 +8,12 @@ import logging
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from greenroom.media import WavWriter, is_silent, read_wav
 from greenroom.runtime.tasks import TaskSet
 from greenroom.server import Server
 
-__all__ = ["talk"]
+__all__ = ["Means", "list_devices", "talk"]
 
 log = logging.getLogger("greenroom.cli")
 
@@ -34,14 +36,44 @@ ROOM = "console"
 _TOPICS = ("lk.transcription", "lk.chat")
 
 
-def talk(file: Path, heard_from: Path | None, said_to: Path | None, linger: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a conversation is held with.
+
+    Attributes:
+        heard_from: a WAV file to speak; None = the microphone.
+        said_to: a WAV file for what the agent says; None = the loudspeaker.
+        linger: seconds of silence after the end of `heard_from`, or of what is typed, that end the conversation.
+        input_device: the microphone, by its ALSA name or the number of its card; "" = the usual one.
+        output_device: the loudspeaker, likewise.
+        text: type instead of speaking; what the agent says aloud is not played.
+    """
+
+    heard_from: Path | None = None
+    said_to: Path | None = None
+    linger: float = 3.0
+    input_device: str = ""
+    output_device: str = ""
+    text: bool = False
+
+
+def list_devices() -> None:
+    """Print this machine's microphones and loudspeakers.
+
+    Raises:
+        ConfigError: the program that knows them is not installed.
+    """
+    for name, what in (("arecord", "microphones"), ("aplay", "loudspeakers")):
+        found = subprocess.run([_program(name), "-L"], capture_output=True, text=True, timeout=10, check=False)
+        console.print(f"{what}:\n{found.stdout or 'none'}", markup=False)
+
+
+def talk(file: Path, means: Means) -> None:
     """Run one job of the file in a room of this process's own and talk with it.
 
     Args:
         file: the agent's program.
-        heard_from: a WAV file to speak; None = the microphone.
-        said_to: a WAV file for what the agent says; None = the loudspeaker.
-        linger: seconds of silence after the end of `heard_from` that end the conversation.
+        means: how.
 
     Raises:
         ConfigError: a file is missing, or sound needs a program that is not installed.
@@ -49,29 +81,33 @@ def talk(file: Path, heard_from: Path | None, said_to: Path | None, linger: floa
     """
     if not file.is_file():
         raise ConfigError(f"there is no file {file}")
-    speech = read_wav(heard_from).remix_and_resample(RATE, 1) if heard_from else None
-    asyncio.run(_talk(file, speech, said_to, linger))
+    speech = read_wav(means.heard_from).remix_and_resample(RATE, 1) if means.heard_from else None
+    asyncio.run(_talk(file, speech, means))
 
 
-async def _talk(file: Path, speech: rtc.AudioFrame | None, said_to: Path | None, linger: float) -> None:
+async def _talk(file: Path, speech: rtc.AudioFrame | None, means: Means) -> None:
     tasks = TaskSet(log)
     async with AsyncExitStack() as stack:
-        listener = Listener(await stack.enter_async_context(_speaker(said_to)), tasks)
+        listener = Listener(await stack.enter_async_context(_speaker(means)), tasks)
         source = rtc.AudioSource(RATE, 1)
-        speak = await stack.enter_async_context(_voice(speech, source))
+        typed = means.text and speech is None
+        speak = None if typed else await stack.enter_async_context(_voice(speech, source, means.input_device))
         key = {"console": secrets.token_urlsafe(32)}
         server = await stack.enter_async_context(Server(host="127.0.0.1", port=0, keys=key))
         room = await stack.enter_async_context(rtc.Room())
         stack.push_async_callback(tasks.close)
         listener.follow(room)
         await room.connect(server.url, server.token("you", ROOM))
-        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
-        await room.local_participant.publish_track(rtc.LocalAudioTrack.create_audio_track("voice", source), options)
+        if speak is None:
+            speak = partial(_type, room)
+        else:
+            options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+            await room.local_participant.publish_track(rtc.LocalAudioTrack.create_audio_track("voice", source), options)
         process = await _run_agent(file, server, key)
         stack.push_async_callback(end_process, process)
         notes.print("talking; Ctrl-C ends it")
         stop = tasks.spawn(interrupted(), name="interrupted")
-        over = tasks.spawn(_conversation(listener, speak, linger), name="conversation")
+        over = tasks.spawn(_conversation(listener, speak, means.linger), name="conversation")
         gone = tasks.spawn(process.wait(), name="agent")
         await asyncio.wait([stop, over, gone], return_when=asyncio.FIRST_COMPLETED)
         if gone.done() and gone.result():
@@ -109,6 +145,7 @@ class Listener:
             console.print(packet.data.decode(errors="replace"), markup=False)
 
         def read(reader: rtc.TextStreamReader, identity: str) -> None:
+            self.heard.set()
             self._tasks.spawn(_print(reader, identity), name="text")
 
         for topic in _TOPICS:
@@ -136,15 +173,27 @@ async def _run_agent(file: Path, server: Server, keys: dict[str, str]) -> Proces
     return await asyncio.create_subprocess_exec(*command, env={**os.environ, **api})
 
 
+async def _type(room: rtc.Room) -> None:
+    """Send what is typed, line by line, until it ends."""
+    reader = asyncio.StreamReader()
+    try:
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    except ValueError:  # a file, which never lets wait
+        reader.feed_data(sys.stdin.buffer.read())
+        reader.feed_eof()
+    while line := await reader.readline():
+        await room.local_participant.send_text(line.decode(errors="replace").rstrip("\n"), topic="lk.chat")
+
+
 @asynccontextmanager
 async def _voice(
-    speech: rtc.AudioFrame | None, source: rtc.AudioSource
+    speech: rtc.AudioFrame | None, source: rtc.AudioSource, device: str
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """A coroutine function that says everything there is to say."""
     if speech is not None:
         yield partial(_say, speech, source)
         return
-    process = await _sound_program("arecord", stdin=None, stdout=PIPE)
+    process = await _sound_program("arecord", device, stdin=None, stdout=PIPE)
     try:
         yield partial(_say_microphone, process, source)
     finally:
@@ -165,17 +214,24 @@ async def _say_microphone(process: Process, source: rtc.AudioSource) -> None:
 
 
 @asynccontextmanager
-async def _speaker(path: Path | None) -> AsyncIterator[Callable[[rtc.AudioFrame], Awaitable[None]]]:
-    """A coroutine function that plays or keeps a frame."""
-    if path is not None:
-        with WavWriter(str(path), RATE, 1) as writer:
+async def _speaker(means: Means) -> AsyncIterator[Callable[[rtc.AudioFrame], Awaitable[None]]]:
+    """A coroutine function that plays, keeps or drops a frame."""
+    if means.said_to is not None:
+        with WavWriter(str(means.said_to), RATE, 1) as writer:
 
             async def keep(frame: rtc.AudioFrame) -> None:
                 writer.write(frame)
 
             yield keep
         return
-    process = await _sound_program("aplay", stdin=PIPE, stdout=None)
+    if means.text:
+
+        async def drop(frame: rtc.AudioFrame) -> None:
+            del frame
+
+        yield drop
+        return
+    process = await _sound_program("aplay", means.output_device, stdin=PIPE, stdout=None)
 
     async def play(frame: rtc.AudioFrame) -> None:
         assert process.stdin is not None  # noqa: S101 - it was started with a pipe
@@ -188,9 +244,17 @@ async def _speaker(path: Path | None) -> AsyncIterator[Callable[[rtc.AudioFrame]
         await end_process(process)
 
 
-async def _sound_program(name: str, *, stdin: int | None, stdout: int | None) -> Process:
+def _program(name: str) -> str:
     if (program := shutil.which(name)) is None:
         option = "--input" if name == "arecord" else "--output"
-        raise ConfigError(f"for sound of this machine install alsa-utils ({name}), or name a WAV file with {option}")
-    command = [program, "-q", "-t", "raw", "-f", "S16_LE", "-r", str(RATE), "-c", "1"]
+        raise ConfigError(
+            f"for sound of this machine install alsa-utils ({name}), or name a WAV file with {option}, or --text"
+        )
+    return program
+
+
+async def _sound_program(name: str, device: str, *, stdin: int | None, stdout: int | None) -> Process:
+    command = [_program(name), "-q", "-t", "raw", "-f", "S16_LE", "-r", str(RATE), "-c", "1"]
+    if device:
+        command += ["-D", f"plughw:{device}" if device.isdigit() else device]
     return await asyncio.create_subprocess_exec(*command, stdin=stdin, stdout=stdout)
