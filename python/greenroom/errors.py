@@ -2,6 +2,7 @@
 
     GreenroomError
     ├── ConfigError (ValueError)            something you passed cannot work: a URL, a key, a setting
+    │   ├── ArgumentError (TypeError)       it is of the wrong type
     │   ├── TokenError                      a token cannot be made or read as asked
     │   └── PortInUseError (OSError)        the address or port to listen on is taken
     ├── FrameError (ValueError)             a frame's size, length, type or rate is wrong
@@ -22,6 +23,7 @@
 """
 
 __all__ = [
+    "ArgumentError",
     "AssignmentTimeoutError",
     "ConfigError",
     "ConnectError",
@@ -54,6 +56,10 @@ class GreenroomError(Exception):
 
 class ConfigError(GreenroomError, ValueError):
     """Something that was passed cannot work: a URL, a key, a setting."""
+
+
+class ArgumentError(ConfigError, TypeError):
+    """Something that was passed is of the wrong type."""
 
 
 class TokenError(ConfigError):

@@ -130,15 +130,28 @@ async def test_a_url_that_is_none_is_named(url: str):
 
 async def test_what_cannot_be_honoured_is_refused_and_not_left_out_silently(studio: Studio):
     relay = rtc.RtcConfiguration(ice_transport_type=rtc.IceTransportType.TRANSPORT_RELAY)
-    stun = rtc.RtcConfiguration(ice_servers=[rtc.IceServer(urls=["stun:example.org"])])
+    no_host = rtc.RtcConfiguration(ice_transport_type=rtc.IceTransportType.TRANSPORT_NOHOST)
+    typo = rtc.RtcConfiguration(ice_servers=[rtc.IceServer(urls=["sturn:example.org"])])
     for options, word in (
         ({"encryption": rtc.E2EEOptions(rtc.KeyProviderOptions(key_ring_size=0))}, "key_ring_size"),
-        ({"rtc_config": relay}, "relay"),
-        ({"rtc_config": stun}, "STUN"),
+        ({"encryption": rtc.E2EEOptions(encryption_type=rtc.EncryptionType.NONE)}, "without encryption"),
+        ({"rtc_config": relay}, "TRANSPORT_RELAY needs a relay"),
+        ({"rtc_config": no_host}, "TRANSPORT_NOHOST needs a relay"),
+        ({"rtc_config": typo}, "stun:host:3478"),
     ):
         with pytest.raises(ConfigError, match=word):
             await studio.join("ada", **options)
     await studio.join("ada", rtc_config=rtc.RtcConfiguration())
+
+
+async def test_stun_servers_are_accepted_and_turn_servers_with_a_warning(studio: Studio, caplog):
+    stun = rtc.IceServer(urls=["stun:stun.example.org:3478", "stuns:stun.example.org"])
+    turn = rtc.IceServer(urls=["turn:turn.example.org?transport=tcp"], username="ada", password="secret")
+    policy = rtc.ContinualGatheringPolicy.GATHER_ONCE
+    await studio.join("ada", rtc_config=rtc.RtcConfiguration(ice_servers=[stun], continual_gathering_policy=policy))
+    assert "TURN" not in caplog.text
+    await studio.join("bob", rtc_config=rtc.RtcConfiguration(ice_servers=[stun, turn]))
+    assert "TURN servers are not used (turn:turn.example.org?transport=tcp)" in caplog.text
 
 
 async def test_a_silent_server_is_given_up_with_the_stage_named():

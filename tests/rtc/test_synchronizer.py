@@ -64,3 +64,31 @@ async def test_clearing_drops_what_was_not_shown():
 async def test_a_rate_that_cannot_be_is_refused():
     with pytest.raises(ConfigError):
         rtc.AVSynchronizer(audio_source=None, video_source=None, video_fps=0)
+
+
+async def test_closing_lets_whoever_waits_go_on():
+    synchronizer = rtc.AVSynchronizer(audio_source=rtc.AudioSource(48000, 1), video_source=Screen(), video_fps=1)
+    pushes = [asyncio.ensure_future(synchronizer.push(picture())) for _ in range(5)]
+    shown = asyncio.ensure_future(synchronizer.wait_for_playout())
+    await asyncio.wait(pushes[:1])
+    assert not shown.done() and not pushes[-1].done()
+    await synchronizer.aclose()
+    async with asyncio.timeout(5):
+        await asyncio.gather(shown, *pushes)
+
+
+async def test_a_picture_that_cannot_be_shown_does_not_hold_up_the_others(caplog):
+    class Broken(Screen):
+        def capture_frame(self, frame: rtc.VideoFrame) -> None:
+            super().capture_frame(frame)
+            if len(self.shown) == 1:
+                raise ValueError("out of paper")
+
+    screen = Broken()
+    synchronizer = rtc.AVSynchronizer(audio_source=rtc.AudioSource(48000, 1), video_source=screen, video_fps=100)
+    for _ in range(3):
+        await synchronizer.push(picture())
+    async with asyncio.timeout(5):
+        await synchronizer.wait_for_playout()
+    assert len(screen.shown) == 3 and "out of paper" in caplog.text
+    await synchronizer.aclose()

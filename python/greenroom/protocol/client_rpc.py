@@ -145,7 +145,9 @@ class Rpc:
                     sender, request.id, request.method, request.payload, request.response_timeout_ms, request.version
                 )
             case "rpc_ack":
-                self._timers.cancel(("ack", packet.rpc_ack.request_id))
+                call = self._calls.get(packet.rpc_ack.request_id)
+                if call is not None and call.destination == sender:
+                    self._timers.cancel(("ack", call.request_id))
             case "rpc_response":
                 response = packet.rpc_response
                 if response.HasField("error"):

@@ -26,6 +26,8 @@ __all__ = [
 
 CHUNK_SIZE = 15_000
 MAX_PAYLOAD = 5 * 1024**3
+#: Streams that one participant may have open here at a time; headers beyond are ignored.
+MOST_OPEN = 1000
 
 
 class StreamHeader(NamedTuple):
@@ -173,9 +175,9 @@ class IncomingStreams:
             case "stream_header":
                 yield from self._header(sender, packet.stream_header)
             case "stream_chunk":
-                yield from self._chunk(packet.stream_chunk)
+                yield from self._chunk(sender, packet.stream_chunk)
             case "stream_trailer":
-                yield from self._trailer(packet.stream_trailer)
+                yield from self._trailer(sender, packet.stream_trailer)
             case _:
                 return
 
@@ -194,7 +196,7 @@ class IncomingStreams:
         self._streams.pop(stream_id, None)
 
     def _header(self, sender: str, header: m.DataStream.Header) -> Iterator[StreamEvent]:
-        if header.stream_id in self._streams:
+        if header.stream_id in self._streams or self._open_of(sender) >= MOST_OPEN:
             return
         text = header.HasField("text_header")
         size = header.total_length if header.HasField("total_length") else None
@@ -219,9 +221,12 @@ class IncomingStreams:
             yield from self._content(header.stream_id, header.inline_content)
             yield from self._finish(header.stream_id, {})
 
-    def _chunk(self, chunk: m.DataStream.Chunk) -> Iterator[StreamEvent]:
+    def _open_of(self, sender: str) -> int:
+        return sum(stream.sender == sender for stream in self._streams.values())
+
+    def _chunk(self, sender: str, chunk: m.DataStream.Chunk) -> Iterator[StreamEvent]:
         stream = self._streams.get(chunk.stream_id)
-        if stream is None or chunk.chunk_index < stream.next_index:
+        if stream is None or stream.sender != sender or chunk.chunk_index < stream.next_index:
             return
         if chunk.chunk_index > stream.next_index:
             yield self._close(chunk.stream_id, f"chunk {stream.next_index} is missing")
@@ -229,8 +234,9 @@ class IncomingStreams:
         stream.next_index += 1
         yield from self._content(chunk.stream_id, chunk.content)
 
-    def _trailer(self, trailer: m.DataStream.Trailer) -> Iterator[StreamEvent]:
-        if trailer.stream_id not in self._streams:
+    def _trailer(self, sender: str, trailer: m.DataStream.Trailer) -> Iterator[StreamEvent]:
+        stream = self._streams.get(trailer.stream_id)
+        if stream is None or stream.sender != sender:
             return
         if trailer.reason:
             yield self._close(trailer.stream_id, trailer.reason, dict(trailer.attributes))

@@ -95,7 +95,7 @@ class Dispatch:
 
     def packet(self, packet: m.DataPacket, reliable: bool) -> None:
         """A data packet of anyone."""
-        from greenroom.rtc.room import DataPacket, SipDTMF
+        from greenroom.rtc.room_types import DataPacket, SipDTMF
 
         room = self._room
         opened = room._encryption._open(packet)

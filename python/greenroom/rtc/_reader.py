@@ -8,14 +8,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from greenroom import _engine
-from greenroom.errors import ConfigError
+from greenroom.rtc import _arguments as check
+from greenroom.rtc.enums import TrackSource
 from greenroom.runtime.bridge import Bridge, bridge_for_loop
 
 if TYPE_CHECKING:
     from greenroom.rtc.participant import Participant
     from greenroom.rtc.track import Track
 
-__all__ = ["MediaReader", "Sink", "check_capacity"]
+__all__ = ["MOST_FRAMES", "MediaReader", "Sink"]
+
+#: The largest capacity of a stream.
+MOST_FRAMES = 2**31 - 1
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -47,8 +51,7 @@ class MediaReader(Generic[T]):
         """Read this track and end with it."""
         from greenroom.rtc.track import Track
 
-        if not isinstance(track, Track):
-            raise ConfigError(f"a stream reads a track, not {track!r}")
+        check.instance("track", track, Track, "the track that a stream reads")
         self._attach(track)
         if track._live:
             track._readers.add(self)
@@ -57,7 +60,10 @@ class MediaReader(Generic[T]):
 
     def follow(self, participant: Participant, source: int) -> None:
         """Read whatever track of that source the participant has, until it leaves."""
-        self._followed = (participant, source)
+        from greenroom.rtc.participant import Participant
+
+        check.instance("participant", participant, Participant)
+        self._followed = (participant, check.member("track_source", source, TrackSource))
         if participant._gone:
             self.ended()
             return
@@ -142,9 +148,3 @@ class MediaReader(Generic[T]):
 def _close_sink(bridge: Bridge, handle: int, sink: Sink[T]) -> None:
     bridge.detach(handle)
     sink.close()
-
-
-def check_capacity(capacity: int) -> None:
-    """Refuse a number of frames that cannot be."""
-    if not 0 <= capacity < 2**31:
-        raise ConfigError(f"capacity must be 0 to {2**31 - 1} frames, not {capacity}")

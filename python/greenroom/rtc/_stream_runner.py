@@ -9,6 +9,7 @@ from typing import Any
 
 from greenroom.errors import ConfigError
 from greenroom.protocol.client_streams import IncomingStreams, StreamClosed, StreamData, StreamEvent, StreamOpened
+from greenroom.rtc._stream_content import Content, Unread
 from greenroom.rtc.data_stream import ByteStreamReader, TextStreamReader
 from greenroom.runtime.tasks import TaskSet
 from greenroom.wire import messages as m
@@ -17,6 +18,9 @@ __all__ = ["StreamRunner"]
 
 log = logging.getLogger("greenroom.rtc")
 
+#: Bytes that may wait to be read; the engine hands over up to 60 MB at a time.
+MOST_UNREAD = 128 * 1024 * 1024
+
 _Reader = TextStreamReader | ByteStreamReader
 _Handler = Callable[[Any, str], Any]
 
@@ -24,16 +28,18 @@ _Handler = Callable[[Any, str], Any]
 class StreamRunner:
     """The incoming streams of one room."""
 
-    def __init__(self, tasks: TaskSet, max_payload: int | None = None) -> None:
+    def __init__(self, tasks: TaskSet) -> None:
         self._tasks = tasks
-        self._machine = IncomingStreams(max_payload)
+        self._machine = IncomingStreams()
+        self._unread = Unread(MOST_UNREAD)
         self._text_handlers: dict[str, _Handler] = {}
         self._byte_handlers: dict[str, _Handler] = {}
         self._readers: dict[str, _Reader] = {}
 
-    def limit(self, max_payload: int | None) -> None:
-        """The longest stream to take, in bytes, from now on."""
+    def limit(self, max_payload: int | None, max_unread: int | None) -> None:
+        """The longest stream to take, and what may wait to be read of all together, in bytes, from now on."""
         self._machine = IncomingStreams(max_payload)
+        self._unread = Unread(MOST_UNREAD if max_unread is None else max_unread)
 
     def register(self, topic: str, handler: _Handler, *, text: bool) -> None:
         """Set the handler of a topic.
@@ -87,8 +93,10 @@ class StreamRunner:
 
         def on_close() -> None:
             self._readers.pop(stream_id, None)
+            self._machine.cancel(stream_id)
 
-        reader = TextStreamReader(header, on_close) if header.text else ByteStreamReader(header, on_close)
+        content = Content(self._unread, on_close)
+        reader = TextStreamReader(header, content) if header.text else ByteStreamReader(header, content)
         self._readers[stream_id] = reader
         try:
             result = handler(reader, opened.sender)

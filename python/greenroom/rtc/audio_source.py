@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 from greenroom import _engine
 from greenroom.errors import ConfigError, EngineError, FrameError
-from greenroom.media.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from greenroom.media.audio import AudioFrame
+from greenroom.rtc import _arguments as check
 from greenroom.rtc._source import MediaSource
 
 if TYPE_CHECKING:
-    from greenroom.media.audio import AudioFrame
     from greenroom.runtime.bridge import Bridge
 
 __all__ = ["AudioSource"]
 
-_MAX_CHANNELS = 2
 #: Milliseconds; a longer queue is a mistake in units.
 _MAX_QUEUE = 600_000
 
@@ -45,14 +44,9 @@ class AudioSource(MediaSource[_engine.AudioSource]):
         queue_size_ms: int = 50,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
-            raise ConfigError(f"sample_rate must be {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, not {sample_rate}")
-        if not 1 <= num_channels <= _MAX_CHANNELS:
-            raise ConfigError(f"num_channels must be 1 or 2, not {num_channels}")
-        if not 0 <= queue_size_ms <= _MAX_QUEUE or queue_size_ms % 10:
+        self._sample_rate, self._num_channels = check.audio_format(sample_rate, num_channels)
+        if check.whole("queue_size_ms", queue_size_ms, 0, _MAX_QUEUE) % 10:
             raise ConfigError(f"queue_size_ms must be a multiple of 10 from 0 to {_MAX_QUEUE}, not {queue_size_ms}")
-        self._sample_rate = sample_rate
-        self._num_channels = num_channels
         self._queue_size = queue_size_ms / 1000
         self._requests = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[None]] = {}
@@ -85,6 +79,7 @@ class AudioSource(MediaSource[_engine.AudioSource]):
             FrameError: the frame's rate or channel count is not the source's.
             EngineError: the media engine failed.
         """
+        check.instance("frame", frame, AudioFrame)
         if frame.samples_per_channel == 0 or self._closed:
             return
         if (frame.sample_rate, frame.num_channels) != (self._sample_rate, self._num_channels):

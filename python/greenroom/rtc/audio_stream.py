@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from greenroom import _engine
 from greenroom.errors import ConfigError
-from greenroom.media.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioFrame, AudioFrameEvent
+from greenroom.media.audio import AudioFrame, AudioFrameEvent
 from greenroom.media.audio_filter import NoiseCancellationOptions
 from greenroom.media.frame_processor import FrameProcessor
-from greenroom.rtc._reader import MediaReader, check_capacity
+from greenroom.rtc import _arguments as check
+from greenroom.rtc._reader import MOST_FRAMES, MediaReader
 
 if TYPE_CHECKING:
     from greenroom.rtc.participant import Participant
@@ -132,15 +133,10 @@ class AudioStream:
             self._processor = None
 
     def _open(self, capacity: int, sample_rate: int, num_channels: int, frame_size_ms: int | None) -> None:
-        frame_size_ms = 10 if frame_size_ms is None else frame_size_ms
-        if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
-            raise ConfigError(f"sample_rate must be {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, not {sample_rate}")
-        if not 1 <= frame_size_ms <= _MAX_FRAME_SIZE:
-            raise ConfigError(f"frame_size_ms must be 1 to {_MAX_FRAME_SIZE}, not {frame_size_ms}")
-        frame_samples = sample_rate * frame_size_ms // 1000
-        if num_channels not in (1, 2):
-            raise ConfigError(f"num_channels must be 1 or 2, not {num_channels}")
-        check_capacity(capacity)
+        sample_rate, num_channels = check.audio_format(sample_rate, num_channels)
+        length = 10 if frame_size_ms is None else check.whole("frame_size_ms", frame_size_ms, 1, _MAX_FRAME_SIZE)
+        frame_samples = sample_rate * length // 1000
+        capacity = check.whole("capacity in frames", capacity, 0, MOST_FRAMES)
         self._sample_rate = sample_rate
         self._num_channels = num_channels
         self._frame_samples = frame_samples

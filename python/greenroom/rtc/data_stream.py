@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 
@@ -20,7 +18,9 @@ from greenroom.protocol.client_streams import (
     split_utf8,
     trailer_packet,
 )
+from greenroom.rtc import _arguments as check
 from greenroom.rtc._ids import new_id
+from greenroom.rtc._stream_content import Content, StreamError
 
 if TYPE_CHECKING:
     from greenroom.rtc.local_participant import LocalParticipant
@@ -42,14 +42,6 @@ __all__ = [
 ]
 
 STREAM_CHUNK_SIZE = CHUNK_SIZE
-
-
-class StreamError(ConnectionError):
-    """A stream ended before it was complete. `description` says why."""
-
-    def __init__(self, description: str) -> None:
-        super().__init__(description)
-        self.description = description
 
 
 @dataclass
@@ -86,48 +78,12 @@ class ByteStreamInfo(BaseStreamInfo):
 _Info = TypeVar("_Info", bound=BaseStreamInfo)
 
 
-class _Content:
-    """Arrived pieces, and the end."""
-
-    def __init__(self, on_close: Callable[[], None]) -> None:
-        self._pieces: deque[bytes] = deque()
-        self._arrived = asyncio.Event()
-        self._ended = False
-        self._error = ""
-        self._on_close = on_close
-
-    def push(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self._arrived.set()
-
-    def end(self, error: str) -> None:
-        self._ended = True
-        self._error = error
-        self._arrived.set()
-
-    def close(self) -> None:
-        if not self._ended:
-            self._on_close()
-        self._pieces.clear()
-        self.end("")
-
-    async def next(self) -> bytes | None:
-        while not self._pieces:
-            if self._ended:
-                if self._error:
-                    raise StreamError(self._error)
-                return None
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._pieces.popleft()
-
-
 class _StreamReader(Generic[_Info]):
     """What readers of text and of bytes share."""
 
-    def __init__(self, info: _Info, on_close: Callable[[], None]) -> None:
+    def __init__(self, info: _Info, content: Content) -> None:
         self._info = info
-        self._content = _Content(on_close)
+        self._content = content
 
     @property
     def info(self) -> _Info:
@@ -150,11 +106,12 @@ class _StreamReader(Generic[_Info]):
 class TextStreamReader(_StreamReader[TextStreamInfo]):
     """Reads an incoming text: `async for piece in reader`, or `await reader.read_all()`.
 
-    A stream that breaks off raises `StreamError` after everything that had arrived.
+    A stream that breaks off raises `StreamError` after everything that had arrived. One that is not read while more
+    than `DataStreamOptions.max_unread_byte_length` waits raises it at once.
     """
 
-    def __init__(self, header: StreamHeader, on_close: Callable[[], None]) -> None:
-        super().__init__(text_info(header), on_close)
+    def __init__(self, header: StreamHeader, content: Content) -> None:
+        super().__init__(text_info(header), content)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def __aiter__(self) -> AsyncIterator[str]:
@@ -178,11 +135,12 @@ class TextStreamReader(_StreamReader[TextStreamInfo]):
 class ByteStreamReader(_StreamReader[ByteStreamInfo]):
     """Reads incoming bytes: `async for piece in reader`, or `await reader.read_all()`.
 
-    A stream that breaks off raises `StreamError` after everything that had arrived.
+    A stream that breaks off raises `StreamError` after everything that had arrived. One that is not read while more
+    than `DataStreamOptions.max_unread_byte_length` waits raises it at once.
     """
 
-    def __init__(self, header: StreamHeader, on_close: Callable[[], None]) -> None:
-        super().__init__(byte_info(header), on_close)
+    def __init__(self, header: StreamHeader, content: Content) -> None:
+        super().__init__(byte_info(header), content)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -218,7 +176,7 @@ class BaseStreamWriter:
     ) -> None:
         self._participant = local_participant
         self._header = header
-        self._destinations = list(destination_identities or ())
+        self._destinations = check.texts("destination_identities", destination_identities or ())
         self._sender_identity = sender_identity
         self._next_index = 0
         self._opened = False
@@ -230,11 +188,13 @@ class BaseStreamWriter:
         Raises:
             StateError: it was closed before.
         """
+        added = check.texts_by_name("attributes", attributes or {})
+        trailer = trailer_packet(self._header.stream_id, check.text("reason", reason), added, self._destinations)
         if self._closed:
             raise StateError("the stream is already closed")
         await self._open()
         self._closed = True
-        await self._send(trailer_packet(self._header.stream_id, reason, attributes or {}, self._destinations))
+        await self._send(trailer)
 
     async def __aenter__(self) -> Self:
         await self._open()
@@ -249,16 +209,13 @@ class BaseStreamWriter:
             self._opened = True
             await self._send(header_packet(self._header, self._destinations))
 
-    async def _write(self, content: bytes) -> None:
+    async def _write(self, pieces: Iterable[bytes]) -> None:
         if self._closed:
             raise StateError("the stream is closed")
         await self._open()
-        for piece in split_bytes(content):
-            await self._write_piece(piece)
-
-    async def _write_piece(self, piece: bytes) -> None:
-        index, self._next_index = self._next_index, self._next_index + 1
-        await self._send(chunk_packet(self._header.stream_id, index, piece, self._destinations))
+        for piece in pieces:
+            index, self._next_index = self._next_index, self._next_index + 1
+            await self._send(chunk_packet(self._header.stream_id, index, piece, self._destinations))
 
     async def _send(self, packet: m.DataPacket) -> None:
         if self._sender_identity:
@@ -281,15 +238,8 @@ class TextStreamWriter(BaseStreamWriter):
         destination_identities: Sequence[str] | None = None,
         sender_identity: str | None = None,
     ) -> None:
-        header = StreamHeader(
-            stream_id=stream_id or new_id(),
-            text=True,
-            topic=topic,
-            mime_type="text/plain",
-            timestamp=time.time_ns() // 1_000_000,
-            size=total_size,
-            attributes=dict(attributes or {}),
-            reply_to=reply_to_id or "",
+        header = text_header(
+            topic=topic, attributes=attributes, stream_id=stream_id, size=total_size, reply_to_id=reply_to_id
         )
         super().__init__(local_participant, header, destination_identities, sender_identity)
 
@@ -305,11 +255,7 @@ class TextStreamWriter(BaseStreamWriter):
             StateError: the stream is closed.
             DisconnectedError: the room ended.
         """
-        if self._closed:
-            raise StateError("the stream is closed")
-        await self._open()
-        for piece in split_utf8(text):
-            await self._write_piece(piece)
+        await self._write(split_utf8(check.text("text", text)))
 
 
 class ByteStreamWriter(BaseStreamWriter):
@@ -327,15 +273,8 @@ class ByteStreamWriter(BaseStreamWriter):
         mime_type: str = "application/octet-stream",
         destination_identities: Sequence[str] | None = None,
     ) -> None:
-        header = StreamHeader(
-            stream_id=stream_id or new_id(),
-            text=False,
-            topic=topic,
-            mime_type=mime_type,
-            timestamp=time.time_ns() // 1_000_000,
-            size=total_size,
-            attributes=dict(attributes or {}),
-            name=name,
+        header = byte_header(
+            topic=topic, attributes=attributes, stream_id=stream_id, size=total_size, name=name, mime_type=mime_type
         )
         super().__init__(local_participant, header, destination_identities)
 
@@ -351,7 +290,49 @@ class ByteStreamWriter(BaseStreamWriter):
             StateError: the stream is closed.
             DisconnectedError: the room ended.
         """
-        await self._write(data)
+        await self._write(split_bytes(check.octets("data", data)))
+
+
+def text_header(
+    *,
+    topic: str,
+    attributes: Mapping[str, str] | None,
+    stream_id: str | None,
+    size: int | None,
+    reply_to_id: str | None,
+) -> StreamHeader:
+    """The header of a text stream of ours."""
+    general = _header(text=True, topic=topic, attributes=attributes, stream_id=stream_id, size=size)
+    return general._replace(mime_type="text/plain", reply_to=check.text("reply_to_id", reply_to_id or ""))
+
+
+def byte_header(
+    *,
+    topic: str,
+    attributes: Mapping[str, str] | None,
+    stream_id: str | None,
+    size: int | None,
+    name: str | None,
+    mime_type: str | None,
+) -> StreamHeader:
+    """The header of a byte stream of ours."""
+    general = _header(text=False, topic=topic, attributes=attributes, stream_id=stream_id, size=size)
+    mime_type = check.text("mime_type", mime_type or "application/octet-stream")
+    return general._replace(mime_type=mime_type, name=check.text("name", name or ""))
+
+
+def _header(
+    *, text: bool, topic: str, attributes: Mapping[str, str] | None, stream_id: str | None, size: int | None
+) -> StreamHeader:
+    return StreamHeader(
+        stream_id=check.text("stream_id", stream_id or new_id()),
+        text=text,
+        topic=check.text("topic", topic),
+        mime_type="",
+        timestamp=time.time_ns() // 1_000_000,
+        size=check.given(check.whole, "total_size", size, 0, 2**63 - 1),
+        attributes=check.texts_by_name("attributes", attributes or {}),
+    )
 
 
 def text_info(header: StreamHeader) -> TextStreamInfo:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from greenroom.errors import DisconnectedError, GreenroomError, PublishError, RequestError
 from greenroom.protocol.client_data_tracks import DataTrackReassembly, FrameTooLargeError, frame_packets
+from greenroom.rtc import _arguments as check
 from greenroom.rtc.participant import PublishDataTrackError
 from greenroom.wire import messages as m
 from greenroom.wire.data import DATA_TRACK
@@ -87,12 +88,15 @@ class LocalDataTrack:
         Raises:
             PushFrameError: the track is not published, the connection is down, or the frame is too long.
         """
+        check.instance("frame", frame, DataTrackFrame)
+        payload, user_timestamp = check.octets("frame.payload", frame.payload), frame.user_timestamp
+        check.given(check.whole, "frame.user_timestamp", user_timestamp, 0, 2**64 - 1)
         if not self._published:
             raise PushFrameError("the data track is not published")
         timestamp = int(asyncio.get_running_loop().time() * 90_000) & 0xFFFFFFFF
         try:
             packets = frame_packets(
-                self._handle, self._sequence, self._frame_number, timestamp, frame.payload, frame.user_timestamp
+                self._handle, self._sequence, self._frame_number, timestamp, payload, user_timestamp
             )
         except FrameTooLargeError as error:
             raise PushFrameError(str(error)) from error
@@ -188,18 +192,23 @@ class RemoteDataTrack:
         return self._published
 
     def set_pipeline_options(self, *, max_partial_frames: int | None = None) -> None:
-        """How many frames may be incomplete at a time; None = 1."""
-        self._reassembly = DataTrackReassembly(max_partial_frames or 1)
+        """How many frames may be incomplete at a time, 1 to 1024; None = 1."""
+        partial = 1 if max_partial_frames is None else check.whole("max_partial_frames", max_partial_frames, 1, 1024)
+        self._reassembly = DataTrackReassembly(partial)
 
     def subscribe(self, *, buffer_size: int | None = None) -> DataTrackStream:
         """Start receiving.
 
+        Args:
+            buffer_size: frames to keep for a slow reader, then the oldest is dropped; None = 16.
+
         Raises:
             SubscribeDataTrackError: the track is gone.
         """
+        size = DEFAULT_BUFFER if buffer_size is None else check.whole("buffer_size", buffer_size, 1, 2**31 - 1)
         if not self._published:
             raise SubscribeDataTrackError(f"the data track {self._info.name!r} is no longer published")
-        stream = DataTrackStream(self, buffer_size or DEFAULT_BUFFER)
+        stream = DataTrackStream(self, size)
         self._streams.append(stream)
         if len(self._streams) == 1:
             self._room._data_tracks.subscribe(self._info.sid, True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from greenroom import _engine
 from greenroom.errors import ConfigError, StateError
+from greenroom.rtc import _arguments as check
 from greenroom.rtc.enums import EncryptionState, EncryptionType, KeyDerivationFunction
 from greenroom.wire import messages as m
 
@@ -69,17 +70,18 @@ class KeyProvider:
     """The keys of a room. Every call takes effect with the next frame; setting one takes some 50 ms with PBKDF2."""
 
     def __init__(self, options: KeyProviderOptions) -> None:
-        self._options = options
+        self._options = check.instance("key_provider_options", options, KeyProviderOptions)
         #: What new tracks and data are encrypted with.
         self.key_index = 0
-        tolerance = options.failure_tolerance
+        tolerance = check.whole("failure_tolerance", options.failure_tolerance, -1, 2**31 - 1)
+        derivation = check.member("key_derivation_function", options.key_derivation_function, KeyDerivationFunction)
         try:
             self._keys = _engine.Keyring(
-                salt=bytes(options.ratchet_salt),
-                ratchet_window=options.ratchet_window_size,
+                salt=check.octets("ratchet_salt", options.ratchet_salt),
+                ratchet_window=check.whole("ratchet_window_size", options.ratchet_window_size, 0, 2**31 - 1),
                 failure_tolerance=tolerance if tolerance >= 0 else None,
-                ring_size=options.key_ring_size,
-                hkdf=KeyDerivationFunction(options.key_derivation_function) is KeyDerivationFunction.HKDF,
+                ring_size=check.whole("key_ring_size", options.key_ring_size, 1, 256),
+                hkdf=derivation is KeyDerivationFunction.HKDF,
             )
         except (ValueError, OverflowError) as error:
             raise ConfigError(f"the key options cannot be used: {error}") from error
@@ -117,11 +119,12 @@ class KeyProvider:
         Raises:
             ConfigError: there is no such index.
         """
-        self._set(participant_identity, key, key_index)
+        self._set(check.text("participant_identity", participant_identity), key, key_index)
 
     def export_key(self, participant_identity: str, key_index: int) -> bytes:
         """A participant's key, or else everyone's; b"" when there is none."""
-        return self._keys.export(participant_identity, _checked(key_index)) or b""
+        identity = check.text("participant_identity", participant_identity)
+        return self._keys.export(identity, _checked(key_index)) or b""
 
     def ratchet_key(self, participant_identity: str, key_index: int) -> bytes:
         """Replace a participant's key by its successor and return that.
@@ -129,11 +132,11 @@ class KeyProvider:
         Raises:
             ConfigError: there is no such key.
         """
-        return self._ratchet(participant_identity, key_index)
+        return self._ratchet(check.text("participant_identity", participant_identity), key_index)
 
     def _set(self, identity: str | None, key: bytes, index: int) -> None:
         try:
-            self._keys.set(identity, _checked(index), bytes(key))
+            self._keys.set(identity, _checked(index), check.octets("key", key))
         except ValueError as error:
             raise ConfigError(str(error)) from error
 
@@ -177,7 +180,7 @@ class FrameCryptor:
 
     def set_enabled(self, enabled: bool) -> None:
         """Stop, or go on. While it is off we send clear frames, and of what we receive only clear frames pass."""
-        self._enabled = enabled
+        self._enabled = check.flag("enabled", enabled)
         self._apply()
 
     def set_key_index(self, key_index: int) -> None:
@@ -204,6 +207,10 @@ class E2EEManager:
     def __init__(self, room: Room, options: E2EEOptions | None, *, data: bool = False) -> None:
         self._room = room
         self.options = options
+        if options is not None:
+            kind = check.member("encryption_type", options.encryption_type, EncryptionType)
+            if kind is EncryptionType.NONE:
+                raise ConfigError("encryption_type cannot be NONE: leave `encryption` out to join without encryption")
         self._enabled = options is not None
         self._encrypts_data = data
         self._key_provider = KeyProvider(options.key_provider_options) if options is not None else None
@@ -227,7 +234,7 @@ class E2EEManager:
         """
         if self._key_provider is None:
             raise StateError("the room was joined without encryption: pass `encryption` in RoomOptions")
-        self._enabled = enabled
+        self._enabled = check.flag("enabled", enabled)
         for cryptor in self._cryptors.values():
             cryptor.set_enabled(enabled)
 
@@ -371,6 +378,4 @@ def _sif_trailer(connection: Connection) -> bytes:
 
 
 def _checked(index: int) -> int:
-    if not 0 <= index <= 255:
-        raise ConfigError(f"key_index is {index}: it must be 0 to 255, and within key_ring_size")
-    return index
+    return check.whole("key_index", index, 0, 255)

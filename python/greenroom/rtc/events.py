@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
+from greenroom.rtc import _arguments as check
 from greenroom.runtime.tasks import TaskSet
 
 __all__ = ["EventEmitter"]
@@ -71,8 +72,7 @@ class EventEmitter(Generic[T_contra]):
     def _register(self, event: T_contra, callback: Callable[..., Any] | None, *, once: bool) -> Callable[..., Any]:
         if callback is None:
             return lambda decorated: self._register(event, decorated, once=once)
-        if not callable(callback):
-            raise TypeError(f"a handler must be callable, not {type(callback).__name__}")
+        check.callback("a handler", callback)
         if self._event_names and event not in self._event_names:
             close = " or ".join(difflib.get_close_matches(str(event), self._event_names)) or "its documentation"
             log.warning("%s has no event %r; see %s", type(self).__name__, event, close)

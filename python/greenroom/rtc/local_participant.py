@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from greenroom.errors import DisconnectedError
 from greenroom.protocol.client_streams import (
     CHUNK_SIZE,
     StreamHeader,
@@ -18,18 +18,26 @@ from greenroom.protocol.client_streams import (
     split_utf8,
     trailer_packet,
 )
-from greenroom.rtc._ids import new_id
+from greenroom.rtc import _arguments as check
 from greenroom.rtc.data_stream import (
     ByteStreamInfo,
     ByteStreamWriter,
     TextStreamInfo,
     TextStreamWriter,
+    byte_header,
     byte_info,
+    text_header,
     text_info,
 )
 from greenroom.rtc.data_track import LocalDataTrack
 from greenroom.rtc.options import ParticipantTrackPermission, TrackPublishOptions
-from greenroom.rtc.participant import Participant, PublishTrackError
+from greenroom.rtc.participant import (
+    Participant,
+    PublishDataError,
+    PublishDTMFError,
+    PublishTrackError,
+    PublishTranscriptionError,
+)
 from greenroom.rtc.rpc import RpcCallInfo, RpcHandler, RpcInterceptor
 from greenroom.wire import messages as m
 
@@ -79,7 +87,7 @@ class LocalParticipant(Participant):
         """
         from greenroom.rtc.track import LocalAudioTrack, LocalVideoTrack
 
-        options = options or TrackPublishOptions()
+        options = TrackPublishOptions() if options is None else check.instance("options", options, TrackPublishOptions)
         if not isinstance(track, LocalVideoTrack | LocalAudioTrack):
             raise PublishTrackError(f"{track!r} is not a local track: make one with LocalAudioTrack.create_audio_track")
         return await self._tracks.publish(track, options)
@@ -90,7 +98,7 @@ class LocalParticipant(Participant):
         Raises:
             UnpublishTrackError: we have no published track with this sid.
         """
-        self._tracks.unpublish(track_sid)
+        self._tracks.unpublish(check.text("track_sid", track_sid))
 
     def set_track_subscription_permissions(
         self,
@@ -99,8 +107,10 @@ class LocalParticipant(Participant):
         participant_permissions: Sequence[ParticipantTrackPermission] | None = None,
     ) -> None:
         """Say who may receive our tracks; replaces what was said before."""
-        permission = m.SubscriptionPermission(all_participants=allow_all_participants)
+        everyone = check.flag("allow_all_participants", allow_all_participants)
+        permission = m.SubscriptionPermission(all_participants=everyone)
         for each in participant_permissions or ():
+            check.instance("each of participant_permissions", each, ParticipantTrackPermission)
             permission.track_permissions.add(
                 participant_identity=each.participant_identity,
                 all_tracks=each.allow_all,
@@ -117,15 +127,15 @@ class LocalParticipant(Participant):
         Raises:
             RequestError: the server refused, e.g. the token does not allow it.
         """
-        await self._update(metadata=metadata)
+        await self._update(metadata=check.text("metadata", metadata))
 
     async def set_name(self, name: str) -> None:
         """Change our display name for everyone. Raises RequestError when refused."""
-        await self._update(name=name)
+        await self._update(name=check.text("name", name))
 
     async def set_attributes(self, attributes: dict[str, str]) -> None:
         """Set these attributes; the value "" removes one, others stay. Raises RequestError when refused."""
-        await self._update(attributes=attributes)
+        await self._update(attributes=check.texts_by_name("attributes", attributes))
 
     # -- data ------------------------------------------------------------------------------------------------------
 
@@ -147,32 +157,51 @@ class LocalParticipant(Participant):
 
         Raises:
             PayloadTooLargeError: it is too long; `send_bytes` has no limit.
-            DisconnectedError: the room ended.
+            PublishDataError: the room ended.
         """
-        content = payload.encode() if isinstance(payload, str) else bytes(payload)
-        user = m.UserPacket(payload=content, topic=topic, destination_identities=list(destination_identities))
-        packet = m.DataPacket(user=user, destination_identities=list(destination_identities))
-        await self._send_packet(packet, reliable=reliable)
+        content = payload.encode() if isinstance(payload, str) else check.octets("payload", payload)
+        names = check.texts("destination_identities", destination_identities)
+        user = m.UserPacket(payload=content, topic=check.text("topic", topic), destination_identities=names)
+        packet = m.DataPacket(user=user, destination_identities=names)
+        await self._publish_packet(packet, PublishDataError, reliable=check.flag("reliable", reliable))
 
     async def publish_dtmf(self, *, code: int, digit: str) -> None:
-        """Send a telephone tone."""
-        await self._send_packet(m.DataPacket(sip_dtmf=m.SipDTMF(code=code, digit=digit)), reliable=True)
+        """Send a telephone tone.
+
+        Args:
+            code: the event number of RFC 4733, 0 to 255.
+            digit: what is on the key, e.g. "5" or "#".
+
+        Raises:
+            PublishDTMFError: the room ended.
+        """
+        tone = m.SipDTMF(code=check.whole("code", code, 0, 255), digit=check.text("digit", digit))
+        await self._publish_packet(m.DataPacket(sip_dtmf=tone), PublishDTMFError)
 
     async def publish_transcription(self, transcription: Transcription) -> None:
-        """Send what was said on a track."""
+        """Send what was said on a track.
+
+        Raises:
+            PublishTranscriptionError: the room ended.
+        """
+        from greenroom.rtc.transcription import Transcription, TranscriptionSegment
+
+        check.instance("transcription", transcription, Transcription)
         message = m.Transcription(
-            transcribed_participant_identity=transcription.participant_identity, track_id=transcription.track_sid
+            transcribed_participant_identity=check.text("participant_identity", transcription.participant_identity),
+            track_id=check.text("track_sid", transcription.track_sid),
         )
         for segment in transcription.segments:
+            check.instance("each of segments", segment, TranscriptionSegment)
             message.segments.add(
-                id=segment.id,
-                text=segment.text,
-                start_time=segment.start_time,
-                end_time=segment.end_time,
-                language=segment.language,
-                final=segment.final,
+                id=check.text("id", segment.id),
+                text=check.text("text", segment.text),
+                start_time=check.whole("start_time", segment.start_time, 0, 2**63 - 1),
+                end_time=check.whole("end_time", segment.end_time, 0, 2**63 - 1),
+                language=check.text("language", segment.language),
+                final=check.flag("final", segment.final),
             )
-        await self._send_packet(m.DataPacket(transcription=message), reliable=True)
+        await self._publish_packet(m.DataPacket(transcription=message), PublishTranscriptionError)
 
     async def publish_data_track(self, *, name: str) -> LocalDataTrack:
         """Open a data track: frames of bytes, newest first, for whoever subscribes.
@@ -180,7 +209,7 @@ class LocalParticipant(Participant):
         Raises:
             PublishDataTrackError: the server refused.
         """
-        return await self._room._data_tracks.publish(name)
+        return await self._room._data_tracks.publish(check.text("name", name))
 
     # -- streams ---------------------------------------------------------------------------------------------------
 
@@ -245,16 +274,9 @@ class LocalParticipant(Participant):
         compress: bool = True,
     ) -> TextStreamInfo:
         """Send a text of any length as one stream."""
-        content = text.encode()
-        header = StreamHeader(
-            stream_id=new_id(),
-            text=True,
-            topic=topic,
-            mime_type="text/plain",
-            timestamp=time.time_ns() // 1_000_000,
-            size=len(content),
-            attributes=dict(attributes or {}),
-            reply_to=reply_to_id or "",
+        content = check.text("text", text).encode()
+        header = text_header(
+            topic=topic, attributes=attributes, stream_id=None, size=len(content), reply_to_id=reply_to_id
         )
         await self._send_stream(header, content, destination_identities, compress)
         return text_info(header)
@@ -272,17 +294,11 @@ class LocalParticipant(Participant):
         compress: bool = True,
     ) -> ByteStreamInfo:
         """Send bytes of any length as one stream."""
-        header = StreamHeader(
-            stream_id=stream_id or new_id(),
-            text=False,
-            topic=topic,
-            mime_type=mime_type or "application/octet-stream",
-            timestamp=time.time_ns() // 1_000_000,
-            size=len(data),
-            attributes=dict(attributes or {}),
-            name=name or "",
+        content = check.octets("data", data)
+        header = byte_header(
+            topic=topic, attributes=attributes, stream_id=stream_id, size=len(content), name=name, mime_type=mime_type
         )
-        await self._send_stream(header, data, destination_identities, compress)
+        await self._send_stream(header, content, destination_identities, compress)
         return byte_info(header)
 
     async def send_file(
@@ -302,7 +318,7 @@ class LocalParticipant(Participant):
         """
         import mimetypes
 
-        path = Path(file_path)
+        path = Path(check.instance("file_path", file_path, str | os.PathLike, "a path"))  # type: ignore[arg-type]
         mime_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         # Reading a piece of a local file blocks for less time than handing it to a thread takes.
         with path.open("rb") as file:  # noqa: ASYNC230
@@ -354,7 +370,13 @@ class LocalParticipant(Participant):
         Raises:
             RpcError: it failed there or on the way; its code says how.
         """
-        call = RpcCallInfo(destination_identity, method, payload, response_timeout, max_round_trip_latency)
+        call = RpcCallInfo(
+            check.text("destination_identity", destination_identity),
+            check.text("method", method),
+            check.text("payload", payload),
+            check.given(check.positive, "response_timeout in seconds", response_timeout),
+            check.given(check.positive, "max_round_trip_latency in seconds", max_round_trip_latency),
+        )
         return await self._room._rpc.perform(call, self._interceptors)
 
     @overload
@@ -363,9 +385,10 @@ class LocalParticipant(Participant):
     def register_rpc_method(self, method_name: str, handler: _F) -> _F: ...
     def register_rpc_method(self, method_name: str, handler: _F | None = None) -> _F | Callable[[_F], _F]:
         """Let others call a function, sync or async; without `handler` a decorator. Replaces one of that name."""
+        check.text("method_name", method_name)
         if handler is None:
             return lambda decorated: self.register_rpc_method(method_name, decorated)
-        self._rpc_handlers[method_name] = handler
+        self._rpc_handlers[method_name] = check.callback("handler", handler)
         return handler
 
     def unregister_rpc_method(self, method: str) -> None:
@@ -374,7 +397,7 @@ class LocalParticipant(Participant):
 
     def add_rpc_interceptor(self, interceptor: RpcInterceptor) -> None:
         """Let it see every call from now on; the first added is the outermost."""
-        self._interceptors.append(interceptor)
+        self._interceptors.append(check.instance("interceptor", interceptor, RpcInterceptor))
 
     def remove_rpc_interceptor(self, interceptor: RpcInterceptor) -> None:
         """Undo `add_rpc_interceptor`."""
@@ -388,10 +411,18 @@ class LocalParticipant(Participant):
             packet.participant_identity = self.identity
         await self._connection.send_packet(self._room._encryption._seal(packet), reliable=reliable)
 
+    async def _publish_packet(
+        self, packet: m.DataPacket, failure: type[DisconnectedError], *, reliable: bool = True
+    ) -> None:
+        try:
+            await self._send_packet(packet, reliable=reliable)
+        except DisconnectedError as error:
+            raise failure(f"it was not sent: {error}") from error
+
     async def _send_stream(
         self, header: StreamHeader, content: bytes, destinations: Sequence[str] | None, compress: bool
     ) -> None:
-        names = list(destinations or ())
+        names = check.texts("destination_identities", destinations or ())
         receivers = self._room._receivers(names)
         if all(info.client_protocol >= _INLINE_PROTOCOL for info in receivers):
             inflates = m.ClientInfo.Capability.CAP_COMPRESSION_DEFLATE_RAW

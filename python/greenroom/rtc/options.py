@@ -7,9 +7,12 @@ They are dataclasses. Because programs written for protobuf options ask them whi
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field, fields
+import logging
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Self
 
+from greenroom.errors import ConfigError
+from greenroom.rtc import _arguments as check
 from greenroom.rtc.e2ee import E2EEOptions
 from greenroom.rtc.enums import (
     ContinualGatheringPolicy,
@@ -32,6 +35,8 @@ __all__ = [
     "TrackPublishOptions",
     "VideoEncoding",
 ]
+
+log = logging.getLogger("greenroom.rtc")
 
 
 class Presence:
@@ -56,6 +61,8 @@ class Presence:
         if self.__dict__.get("_ready"):
             self._field(name)
             self._given.add(name)
+        kind, called = _kinds_of(type(self))[name]
+        check.instance(f"{type(self).__name__}.{name}", value, kind, called)
         object.__setattr__(self, name, value)
 
     def HasField(self, name: str) -> bool:
@@ -80,6 +87,26 @@ class Presence:
         except KeyError:
             names = ", ".join(item.name for item in fields(self))  # type: ignore[arg-type]
             raise AttributeError(f"{type(self).__name__} has no field {name!r}; it has {names}") from None
+
+
+#: What a field takes whose default is of this class, and how that is called.
+_TAKES: dict[Any, tuple[Any, str]] = {
+    bool: (int, "True or False"),
+    float: (int | float, "a number"),
+    list: (list | tuple, "a list"),
+}
+_kinds: dict[type[Presence], dict[str, tuple[Any, str]]] = {}
+
+
+def _kinds_of(options: type[Presence]) -> dict[str, tuple[Any, str]]:
+    """Per field, what its values are instances of, judged by its default; any int will do for an enum."""
+    if options not in _kinds:
+        kinds = _kinds[options] = {}
+        for item in fields(options):  # type: ignore[arg-type]
+            kind: Any = item.default_factory if item.default is MISSING else type(item.default)
+            usual = (int, "a number") if issubclass(kind, int) else (kind, "")
+            kinds[item.name] = _TAKES.get(kind, usual)
+    return _kinds[options]
 
 
 @dataclass(kw_only=True)
@@ -152,10 +179,17 @@ class ParticipantTrackPermission(Presence):
 
 @dataclass
 class RtcConfiguration:
-    """Network settings of the media connection. Anything but the defaults is refused: there is no STUN or TURN yet."""
+    """Network settings of the media connection.
+
+    Media goes straight to the server, by UDP and otherwise by TCP. STUN servers are accepted and not asked: a server's
+    address is known, and it learns ours from our packets. TURN servers are accepted and not used, which is logged as a
+    warning. What cannot work without a relay is refused with a ConfigError by `Room.connect`.
+    """
 
     ice_transport_type: IceTransportType = IceTransportType.TRANSPORT_ALL
+    """TRANSPORT_ALL is the only one: TRANSPORT_RELAY and TRANSPORT_NOHOST need a relay."""
     continual_gathering_policy: ContinualGatheringPolicy = ContinualGatheringPolicy.GATHER_CONTINUALLY
+    """Either does the same: addresses are gathered when a connection is made, and again when it is made anew."""
     ice_servers: list[IceServer] = field(default_factory=list)
 
 
@@ -165,6 +199,9 @@ class DataStreamOptions:
 
     max_payload_byte_length: int | None = None
     """A longer stream ends with an error. None = 5 GB."""
+    max_unread_byte_length: int | None = None
+    """Bytes of all streams together that have arrived and were not read; beyond, the one with the most of them ends
+    with an error. None = 128 MiB."""
 
 
 @dataclass
@@ -185,3 +222,46 @@ class RoomOptions:
     single_peer_connection: bool | None = None
     """One connection for both directions. None = when the server offers it."""
     data_stream: DataStreamOptions | None = None
+
+
+def check_room_options(options: RoomOptions) -> None:
+    """Refuse what is of a wrong type, and what cannot be honoured rather than leave it out.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    check.flag("auto_subscribe", options.auto_subscribe)
+    check.flag("dynacast", options.dynacast)
+    check.given(check.flag, "single_peer_connection", options.single_peer_connection)
+    check.given(check.positive, "connect_timeout in seconds", options.connect_timeout)
+    check.given(check.instance, "e2ee", options.e2ee, E2EEOptions)
+    check.given(check.instance, "encryption", options.encryption, E2EEOptions)
+    if options.data_stream is not None:
+        _check_data_stream(check.instance("data_stream", options.data_stream, DataStreamOptions))
+    if options.rtc_config is not None:
+        _check_network(check.instance("rtc_config", options.rtc_config, RtcConfiguration))
+
+
+def _check_data_stream(limits: DataStreamOptions) -> None:
+    for name in ("max_payload_byte_length", "max_unread_byte_length"):
+        check.given(check.whole, f"data_stream.{name}", getattr(limits, name), 0, 2**63 - 1)
+
+
+def _check_network(network: RtcConfiguration) -> None:
+    transport = check.member("ice_transport_type", network.ice_transport_type, IceTransportType)
+    check.member("continual_gathering_policy", network.continual_gathering_policy, ContinualGatheringPolicy)
+    if transport is not IceTransportType.TRANSPORT_ALL:
+        raise ConfigError(
+            f"ice_transport_type {transport.name} needs a relay (TURN), which cannot be used here; leave it at "
+            "TRANSPORT_ALL: media then goes straight to the server, by UDP or TCP"
+        )
+    relays = []
+    for server in check.instance("ice_servers", network.ice_servers, list | tuple, "a list of IceServer"):  # type: ignore[arg-type]
+        for url in check.texts("urls", check.instance("each of ice_servers", server, IceServer).urls):
+            scheme = url.partition(":")[0].lower()
+            if scheme not in ("stun", "stuns", "turn", "turns"):
+                raise ConfigError(f"{url!r} is no URL of an ICE server; it should look like stun:host:3478")
+            if scheme.startswith("turn"):
+                relays.append(url)
+    if relays:
+        log.warning("TURN servers are not used (%s): media goes straight to the server", ", ".join(relays))

@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from greenroom.errors import ConfigError, ConnectError, DisconnectedError, StateError
+from greenroom.rtc import _arguments as check
 from greenroom.rtc.enums import (
     ConnectionState,
-    DataPacketKind,
     DisconnectReason,
-    IceTransportType,
     SimulateScenarioKind,
 )
 from greenroom.rtc.events import EventEmitter
-from greenroom.rtc.options import RoomOptions
-from greenroom.rtc.participant import RemoteParticipant
+from greenroom.rtc.options import DataStreamOptions, RoomOptions, check_room_options
+from greenroom.rtc.room_types import DataPacket, EventTypes, RtcStats, Sid, SipDTMF
 from greenroom.rtc.stats import MediaStats
 from greenroom.wire import messages as m
 
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from greenroom.rtc.data_stream import ByteStreamHandler, TextStreamHandler, TextStreamReader
     from greenroom.rtc.e2ee import E2EEManager
     from greenroom.rtc.local_participant import LocalParticipant
+    from greenroom.rtc.participant import RemoteParticipant
 
 __all__ = [
     "ConnectError",
@@ -43,84 +42,8 @@ __all__ = [
     "SipDTMF",
 ]
 
-EventTypes: TypeAlias = Literal[
-    "participant_connected",
-    "participant_disconnected",
-    "participant_active",
-    "local_track_published",
-    "local_track_unpublished",
-    "local_track_republished",
-    "local_track_subscribed",
-    "track_published",
-    "track_unpublished",
-    "track_subscribed",
-    "track_unsubscribed",
-    "track_subscription_failed",
-    "track_muted",
-    "track_unmuted",
-    "active_speakers_changed",
-    "room_metadata_changed",
-    "participant_metadata_changed",
-    "participant_name_changed",
-    "participant_attributes_changed",
-    "connection_quality_changed",
-    "participant_encryption_status_changed",
-    "participant_permissions_changed",
-    "data_received",
-    "sip_dtmf_received",
-    "transcription_received",
-    "e2ee_state_changed",
-    "connection_state_changed",
-    "connected",
-    "disconnected",
-    "reconnecting",
-    "reconnected",
-    "room_updated",
-    "moved",
-    "token_refreshed",
-    "data_track_published",
-    "data_track_unpublished",
-]
-
 #: Seconds that async handlers have to end by themselves when the room ends, before they are cancelled.
 HANDLER_GRACE = 0.25
-
-
-@dataclass
-class DataPacket:
-    """What `publish_data` sent. `participant` is None when it came from the server's API."""
-
-    data: bytes
-    kind: DataPacketKind
-    participant: RemoteParticipant | None
-    topic: str | None = None
-
-
-@dataclass
-class SipDTMF:
-    """A telephone tone."""
-
-    code: int
-    digit: str
-    participant: RemoteParticipant | None = None
-
-
-@dataclass
-class RtcStats:
-    """Figures of everything that is sent and received."""
-
-    publisher_stats: list[MediaStats]
-    subscriber_stats: list[MediaStats]
-
-
-class _Sid(str):
-    """A sid that may also be awaited, as programs do with `await room.sid`."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[Any, None, str]:
-        return str(self)
-        yield
 
 
 class Room(EventEmitter[EventTypes]):
@@ -182,10 +105,11 @@ class Room(EventEmitter[EventTypes]):
             ConfigError: the URL or an option cannot work.
             StateError: the room is connected, or being connected, already.
         """
+        check.text("token", token)
+        options = RoomOptions() if options is None else check.instance("options", options, RoomOptions)
         if self._connection is not None or self._joining:
             raise StateError("the room is already connected; disconnect first, or make another Room")
-        options = options or RoomOptions()
-        _check(options)
+        check_room_options(options)
         from greenroom.rtc._connection import Connection
         from greenroom.rtc._dispatch import Dispatch
 
@@ -207,26 +131,49 @@ class Room(EventEmitter[EventTypes]):
         asyncio.get_running_loop().call_soon(self._release)
 
     async def disconnect(self, *, reason: int = DisconnectReason.CLIENT_INITIATED) -> None:
-        """Leave: tracks end, waiting calls fail, `disconnected` is emitted, handlers end. Idempotent."""
-        if self._connection is None or self._joining:
+        """Leave: tracks end, waiting calls fail, `disconnected` is emitted, handlers end. Idempotent.
+
+        While the room is still being joined, `connect` raises a ConnectError instead. `reason` is what the server and
+        the event are told.
+        """
+        leaving = check.member("reason", reason, DisconnectReason)
+        if self._connection is None:
+            return
+        if self._joining:
+            await self._connection.close()
             return
         self._closers.add(asyncio.current_task())
-        await asyncio.shield(self._close(DisconnectReason(reason)))
+        await asyncio.shield(self._close(leaving))
 
     async def wait_for(
         self, event: EventTypes, predicate: Callable[..., bool] | None = None, timeout: float | None = None
     ) -> Any:
         """The next such event: its argument, a tuple of its arguments, or None when it has none.
 
+        Args:
+            event: its name.
+            predicate: is given the event's arguments and says whether this one counts; None = the first does. What it
+                raises is raised here.
+            timeout: seconds; None = for as long as the room lasts.
+
         Raises:
-            TimeoutError: it did not come in `timeout` seconds.
+            ConfigError: a room has no such event.
+            TimeoutError: it did not come in time.
             DisconnectedError: the room ended first.
         """
+        if event not in self._event_names:
+            raise ConfigError(f"a room has no event {event!r}; it has {', '.join(sorted(self._event_names))}")
+        check.given(check.callback, "predicate", predicate)
         waiter: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()
 
         def happened(*args: Any) -> None:
-            if not waiter.done() and (predicate is None or predicate(*args)):
-                waiter.set_result(args)
+            if waiter.done():
+                return
+            try:
+                if predicate is None or predicate(*args):
+                    waiter.set_result(args)
+            except Exception as error:  # noqa: BLE001 - whatever the predicate raises
+                waiter.set_exception(error)
 
         def ended(*args: Any) -> None:
             if not waiter.done():
@@ -258,11 +205,11 @@ class Room(EventEmitter[EventTypes]):
     # -- what is known ---------------------------------------------------------------------------------------------
 
     @property
-    def sid(self) -> _Sid:
+    def sid(self) -> Sid:
         """The room's id on the server, as a text that may also be awaited. Raises StateError before connecting."""
         if not self._room_info.sid:
             raise StateError("cannot get sid of a disconnected room")
-        return _Sid(self._room_info.sid)
+        return Sid(self._room_info.sid)
 
     @property
     def name(self) -> str:
@@ -355,7 +302,7 @@ class Room(EventEmitter[EventTypes]):
         Raises:
             ConfigError: the topic has a handler.
         """
-        self._streams.register(topic, handler, text=True)
+        self._streams.register(check.text("topic", topic), check.callback("handler", handler), text=True)
 
     def unregister_text_stream_handler(self, topic: str) -> None:
         """Undo `register_text_stream_handler`."""
@@ -367,16 +314,16 @@ class Room(EventEmitter[EventTypes]):
         Raises:
             ConfigError: the topic has a handler.
         """
-        self._streams.register(topic, handler, text=False)
+        self._streams.register(check.text("topic", topic), check.callback("handler", handler), text=False)
 
     def unregister_byte_stream_handler(self, topic: str) -> None:
         """Undo `register_byte_stream_handler`."""
         self._streams.unregister(topic, text=False)
 
     async def simulate_scenario(self, scenario: int) -> None:
-        """Provoke a fault, to see how a program takes it."""
+        """Provoke a fault, to see how a program takes it: a `SimulateScenarioKind`."""
+        kind = check.member("scenario", scenario, SimulateScenarioKind)
         connection = self._require_connection()
-        kind = SimulateScenarioKind(scenario)
         if kind is SimulateScenarioKind.SIMULATE_SIGNAL_RECONNECT:
             await connection.drop_socket()
         else:
@@ -443,7 +390,8 @@ class Room(EventEmitter[EventTypes]):
         self._rpc = RpcRunner(self)
         self._encryption = E2EEManager(self, options.encryption or options.e2ee, data=options.encryption is not None)
         self._data_tracks = DataTracks(self)
-        self._streams.limit(options.data_stream.max_payload_byte_length if options.data_stream else None)
+        limits = options.data_stream or DataStreamOptions()
+        self._streams.limit(limits.max_payload_byte_length, limits.max_unread_byte_length)
         for topic, take in ((REQUEST_TOPIC, self._rpc_request), (RESPONSE_TOPIC, self._rpc_response)):
             self._streams.unregister(topic, text=True)
             self._streams.register(topic, take, text=True)
@@ -539,17 +487,6 @@ class Room(EventEmitter[EventTypes]):
     def __repr__(self) -> str:
         sid = self._room_info.sid or "unknown"
         return f"rtc.Room(sid={sid}, name={self.name}, metadata={self.metadata}, state={self._state.name})"
-
-
-def _check(options: RoomOptions) -> None:
-    """Refuse what cannot be honoured rather than leave it out."""
-    network = options.rtc_config
-    if network is None:
-        return
-    if network.ice_transport_type != IceTransportType.TRANSPORT_ALL:
-        raise ConfigError("relays are not available: `ice_transport_type` can only be TRANSPORT_ALL")
-    if network.ice_servers:
-        raise ConfigError("STUN and TURN servers are not used; leave `ice_servers` empty")
 
 
 def _scenario(kind: SimulateScenarioKind) -> m.SimulateScenario:

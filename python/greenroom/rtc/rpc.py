@@ -8,6 +8,7 @@ from typing import ClassVar, TypeAlias
 
 from greenroom.errors import GreenroomError
 from greenroom.protocol.client_rpc_codes import RpcCode
+from greenroom.rtc import _arguments as check
 
 __all__ = [
     "IncomingRpcNext",
@@ -47,9 +48,9 @@ class RpcError(GreenroomError):
     ErrorMessage: ClassVar[dict[RpcCode, str]] = _MESSAGES
 
     def __init__(self, code: int | RpcCode, message: str = "", data: str | None = None) -> None:
-        super().__init__(message or (_MESSAGES[RpcCode(code)] if code in set(RpcCode) else ""))
-        self.code = int(code)
-        self.data = data
+        self.code = check.whole("code", code, 0, 2**32 - 1)
+        super().__init__(check.text("message", message) or (_MESSAGES[RpcCode(code)] if code in set(RpcCode) else ""))
+        self.data = None if data is None else check.text("data", data)
 
     @classmethod
     def _built_in(cls, code: RpcCode, data: str | None = None) -> RpcError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from greenroom import _engine
 from greenroom.errors import ConfigError, StateError
+from greenroom.rtc import _arguments as check
 from greenroom.rtc.enums import StreamState, TrackKind
 from greenroom.rtc.stats import MediaStats
 
@@ -149,9 +150,8 @@ class LocalAudioTrack(_LocalTrack):
         """
         from greenroom.rtc.audio_source import AudioSource
 
-        if not isinstance(source, AudioSource):
-            raise ConfigError(f"an audio track needs an AudioSource, not {source!r}")
-        return LocalAudioTrack(name, TrackKind.KIND_AUDIO, source)
+        check.instance("the source of an audio track", source, AudioSource)
+        return LocalAudioTrack(check.text("name", name), TrackKind.KIND_AUDIO, source)
 
 
 class LocalVideoTrack(_LocalTrack):
@@ -168,9 +168,8 @@ class LocalVideoTrack(_LocalTrack):
         """
         from greenroom.rtc.video_source import VideoSource
 
-        if not isinstance(source, VideoSource):
-            raise ConfigError(f"a video track needs a VideoSource, not {source!r}")
-        return LocalVideoTrack(name, TrackKind.KIND_VIDEO, source)
+        check.instance("the source of a video track", source, VideoSource)
+        return LocalVideoTrack(check.text("name", name), TrackKind.KIND_VIDEO, source)
 
 
 class _RemoteTrack(Track):

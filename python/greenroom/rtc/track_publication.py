@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from greenroom.errors import ConfigError, DisconnectedError
+from greenroom.rtc import _arguments as check
 from greenroom.rtc.enums import EncryptionType, TrackKind, TrackSource, VideoQuality
 from greenroom.wire import messages as m
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from greenroom.rtc.track import LocalTrack, RemoteTrack, Track
 
 __all__ = ["LocalTrackPublication", "RemoteTrackPublication", "TrackPublication"]
+
+#: What the wire has room for.
+_MOST = 2**32 - 1
 
 
 class TrackPublication:
@@ -161,11 +165,11 @@ class RemoteTrackPublication(TrackPublication):
 
     def set_subscribed(self, subscribed: bool) -> None:
         """Receive it, or stop at once. `track_subscribed` follows when its media arrives."""
-        self._connection.set_subscribed(self.sid, subscribed)
+        self._connection.set_subscribed(self.sid, check.flag("subscribed", subscribed))
 
     def set_enabled(self, enabled: bool) -> None:
         """Let the server pause sending a subscribed track, and go on, without renegotiation."""
-        self._update_settings(disabled=not enabled)
+        self._update_settings(disabled=not check.flag("enabled", enabled))
 
     def set_video_quality(self, quality: int) -> None:
         """The highest layer the server may send: a `VideoQuality`.
@@ -173,17 +177,20 @@ class RemoteTrackPublication(TrackPublication):
         Raises:
             ConfigError: it is an audio track, or has one layer only.
         """
+        highest = check.member("quality", quality, VideoQuality)
         if self.kind is not TrackKind.KIND_VIDEO or not self.simulcasted:
             raise ConfigError(f"quality can be chosen for simulcast video only; {self!r} is not")
-        self._update_settings(quality=int(VideoQuality(quality)), width=0, height=0)
+        self._update_settings(quality=int(highest), width=0, height=0)
 
     def set_video_dimensions(self, width: int, height: int) -> None:
-        """The size it is shown at: the server sends the smallest layer that covers it."""
-        self._update_settings(width=width, height=height)
+        """The size it is shown at, in pixels: the server sends the smallest layer that covers it."""
+        self._update_settings(
+            width=check.whole("width", width, 0, _MOST), height=check.whole("height", height, 0, _MOST)
+        )
 
     def set_video_fps(self, fps: int) -> None:
-        """The highest frame rate the server may send; 0 = no limit."""
-        self._update_settings(fps=fps)
+        """The highest frame rate that the server may send, in frames per second; 0 = no limit."""
+        self._update_settings(fps=check.whole("fps", fps, 0, _MOST))
 
     def _update_settings(self, **changes: int | bool) -> None:
         settings = m.UpdateTrackSettings()

@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greenroom import _engine
-from greenroom.errors import ConfigError, FrameError
+from greenroom.errors import FrameError
+from greenroom.media.video import VideoFrame
 from greenroom.media.video_types import VideoRotation
+from greenroom.rtc import _arguments as check
 from greenroom.rtc._source import MediaSource
 
 if TYPE_CHECKING:
-    from greenroom.media.video import VideoFrame
     from greenroom.rtc.options import FrameMetadata
     from greenroom.runtime.bridge import Bridge
 
 __all__ = ["VideoSource"]
+
+#: Pixels; more is a mistake in units.
+_LONGEST_SIDE = 65_535
 
 
 class VideoSource(MediaSource[_engine.VideoSource]):
@@ -25,15 +29,13 @@ class VideoSource(MediaSource[_engine.VideoSource]):
         is_screencast: text and detail matter more than motion.
 
     Raises:
-        ConfigError: the size is not positive.
+        ConfigError: the size is not 1 to 65535 each way.
     """
 
     def __init__(self, width: int, height: int, *, is_screencast: bool = False) -> None:
-        if width <= 0 or height <= 0:
-            raise ConfigError(f"a video source needs a positive size, not {width}x{height}")
-        self._width = width
-        self._height = height
-        self._is_screencast = is_screencast
+        self._width = check.whole("width in pixels", width, 1, _LONGEST_SIDE)
+        self._height = check.whole("height in pixels", height, 1, _LONGEST_SIDE)
+        self._is_screencast = check.flag("is_screencast", is_screencast)
         super().__init__()
 
     @property
@@ -65,6 +67,8 @@ class VideoSource(MediaSource[_engine.VideoSource]):
         Raises:
             FrameError: the frame's data does not fit its size and type, or there is no such rotation.
         """
+        check.instance("frame", frame, VideoFrame)
+        timestamp_us = check.whole("timestamp_us", timestamp_us, -(2**63), 2**63 - 1)
         if self._closed:
             return
         try:

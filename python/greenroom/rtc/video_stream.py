@@ -12,7 +12,8 @@ from greenroom.errors import ConfigError, FrameError
 from greenroom.media.video import VideoFrame
 from greenroom.media.video_buffer import parse_type
 from greenroom.media.video_types import VideoBufferType, VideoRotation
-from greenroom.rtc._reader import MediaReader, check_capacity
+from greenroom.rtc import _arguments as check
+from greenroom.rtc._reader import MOST_FRAMES, MediaReader
 from greenroom.rtc.options import FrameMetadata
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ class VideoFrameEvent:
     """One item of a `VideoStream`.
 
     Attributes:
-        timestamp_us: when it is to be shown, in microseconds of the local monotonic clock.
+        frame: the picture.
+        timestamp_us: microseconds, growing from frame to frame and as far apart as the captures were. Of a remote
+            track they count from about when its media began to arrive here and have nothing to do with a clock of the
+            sender's; of a local track they are what `capture_frame` was given or chose.
         rotation: a `VideoRotation`: how the picture must be turned.
     """
 
@@ -111,7 +115,7 @@ class VideoStream:
         self._reader.close()
 
     def _open(self, capacity: int, format: VideoBufferType | int | None) -> None:
-        check_capacity(capacity)
+        capacity = check.whole("capacity in frames", capacity, 0, MOST_FRAMES)
         try:
             wanted = -1 if format is None else int(parse_type(format))
         except FrameError as error:
