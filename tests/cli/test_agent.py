@@ -143,7 +143,7 @@ cli.run_app(server)
 async def test_the_console_types_instead_of_speaking(tmp_path: Path):
     (tmp_path / "agent.py").write_text(PARROT)
     (tmp_path / "typed").write_text("good day\nis it Monday?\n")
-    with (tmp_path / "typed").open() as typed:  # noqa: ASYNC230 - a short file of our own
+    with (tmp_path / "typed").open() as typed:
         done = await in_thread(
             greenroom, "console", "agent.py", "--text", "--linger", "1", cwd=tmp_path, stdin=typed, PATH="/nonexistent"
         )
