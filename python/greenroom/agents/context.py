@@ -12,21 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from greenroom import rtc
-from greenroom.agents.api import Api
 from greenroom.agents.job import AutoDisconnect, AutoSubscribe, Job, JobProcess, RunningJobInfo
 from greenroom.agents.options import NotGivenOr
 from greenroom.agents.participants import DEFAULT_PARTICIPANT_KINDS, kinds_of, wait_for_participant
 from greenroom.errors import ConfigError, RequestError, StateError
-from greenroom.protocol.job_run import CANCEL_GRACE
 from greenroom.runtime.tasks import TaskSet
 from greenroom.wire import messages as m
-from greenroom.wire.tokens import Claims, peek_claims
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
+    from greenroom.agents.api import Api
     from greenroom.agents.runner import JobLaunch
     from greenroom.agents.simulation import SimulationContext
+    from greenroom.wire.tokens import Claims
 
 __all__ = ["JobContext", "JobProcess", "current_simulation", "entered", "get_job_context", "job_fields"]
 
@@ -158,12 +157,16 @@ class JobContext:
     def api(self) -> Api:
         """The server's API, with the worker's key."""
         if self._api is None:
+            from greenroom.agents.api import Api
+
             key, secret = self._launch.api_key, self._launch.api_secret
             self._api = Api(self.info.url, key, secret, self._proc.http_proxy)
         return self._api
 
     def token_claims(self) -> Claims:
         """What the job's token says."""
+        from greenroom.wire.tokens import peek_claims
+
         return peek_claims(self.info.token)
 
     def is_fake_job(self) -> bool:
@@ -429,6 +432,8 @@ class JobContext:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
+            from greenroom.protocol.job_run import CANCEL_GRACE
+
             await asyncio.wait(list(self._tasks), timeout=CANCEL_GRACE)
         for task in self._tasks:
             log.error("job %s goes on without its %s, which ignores that it is cancelled", self.job.id, task.get_name())

@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from greenroom.agents.api import Api
 from greenroom.agents.job import JobType, RunningJobInfo
 from greenroom.errors import GreenroomError
 from greenroom.wire import messages as m
 
 if TYPE_CHECKING:
+    from greenroom.agents.api import Api
     from greenroom.agents.executors import Executor
 
 __all__ = ["VARIABLE", "Channel", "Estate", "Succession", "dispatch_again", "inherited"]
@@ -163,6 +163,8 @@ async def dispatch_again(failed: Sequence[RunningJobInfo], key: str, secret: str
     for info in failed:
         if info.job.type is not JobType.JT_ROOM:
             continue  # a new dispatch makes jobs for participants that come, not for those that are there
+        from greenroom.agents.api import Api
+
         api = Api(info.url, key, secret)
         try:
             await _dispatch_again(api, info)

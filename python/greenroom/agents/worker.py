@@ -9,10 +9,9 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeVar, Unpack, overload
 
+from greenroom._lazy import when_used
 from greenroom.agents import loading
-from greenroom.agents.health import WORKER_PROTOCOL_VERSION, share_metrics
 from greenroom.agents.job import Job, RunningJobInfo
-from greenroom.agents.link import HEARTBEAT_INTERVAL
 from greenroom.agents.options import (
     DRAIN_TIMEOUT,
     NOT_GIVEN,
@@ -24,16 +23,21 @@ from greenroom.agents.options import (
     WorkerOptions,
     WorkerType,
 )
-from greenroom.agents.worker_run import UPDATE_LOAD_INTERVAL, WorkerRun, WorkerSetup
 from greenroom.errors import ConfigError, StateError
-from greenroom.protocol.worker import ASSIGNMENT_TIMEOUT
-from greenroom.protocol.worker import STATUS_INTERVAL as UPDATE_STATUS_INTERVAL
 from greenroom.rtc.events import EventEmitter
+
+with when_used(globals()):
+    from greenroom.agents.health import WORKER_PROTOCOL_VERSION
+    from greenroom.agents.link import HEARTBEAT_INTERVAL
+    from greenroom.agents.worker_run import UPDATE_LOAD_INTERVAL
+    from greenroom.protocol.worker import ASSIGNMENT_TIMEOUT
+    from greenroom.protocol.worker import STATUS_INTERVAL as UPDATE_STATUS_INTERVAL
 
 if TYPE_CHECKING:
     from greenroom.agents.context import JobContext, JobProcess
     from greenroom.agents.handover import Succession
     from greenroom.agents.request import JobRequest
+    from greenroom.agents.worker_run import WorkerRun
     from greenroom.wire import messages as m
 
 __all__ = [
@@ -86,7 +90,7 @@ class AgentServer(EventEmitter[EventTypes]):
         ConfigError: a setting does not exist; the message names the nearest that does.
     """
 
-    __signature__: ClassVar[inspect.Signature]
+    __signature__: ClassVar[_Signature]
 
     def __init__(
         self,
@@ -261,6 +265,9 @@ class AgentServer(EventEmitter[EventTypes]):
         """
         if self._running is not None:
             raise StateError("the worker runs already")
+        from greenroom.agents.health import share_metrics
+        from greenroom.agents.worker_run import WorkerRun, WorkerSetup
+
         loading.refuse_while_loading()
         if self._loop not in (None, asyncio.get_running_loop()):
             raise StateError("the worker was made with loop=..., and this is another event loop")
@@ -323,12 +330,14 @@ def _callable_or_none(name: str, function: _Anything) -> _Anything:
     return function
 
 
-def _signature() -> inspect.Signature:
+class _Signature:
     """What `AgentServer` takes, with every option by its name and default, for `help` and the like."""
-    own = [each for each in inspect.signature(AgentServer.__init__).parameters.values() if each.name != "self"]
-    options = inspect.signature(WorkerOptions).parameters.values()
-    by_name = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in options]
-    return inspect.Signature([*own[:-1], *by_name])
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        own = [each for each in inspect.signature(AgentServer.__init__).parameters.values() if each.name != "self"]
+        options = inspect.signature(WorkerOptions).parameters.values()
+        by_name = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in options]
+        return inspect.Signature([*own[:-1], *by_name])
 
 
-AgentServer.__signature__ = _signature()
+AgentServer.__signature__ = _Signature()
