@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, get_args
@@ -22,6 +21,8 @@ from greenroom.rtc.stats import MediaStats
 from greenroom.wire import messages as m
 
 if TYPE_CHECKING:
+    import datetime
+
     # What only a room needs is imported by the first one, and what only a connected one needs by `connect`.
     from greenroom._engine import EncryptionChanged
     from greenroom.protocol.client_io import Output
@@ -234,6 +235,8 @@ class Room(EventEmitter[EventTypes]):
     @property
     def creation_time(self) -> datetime.datetime:
         """When the room was made (UTC)."""
+        import datetime
+
         milliseconds = self._room_info.creation_time_ms or self._room_info.creation_time * 1000
         return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC)
 
