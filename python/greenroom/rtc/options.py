@@ -9,11 +9,10 @@ from __future__ import annotations
 import copy
 import logging
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from greenroom.errors import ConfigError
 from greenroom.rtc import _arguments as check
-from greenroom.rtc.e2ee import E2EEOptions
 from greenroom.rtc.enums import (
     ContinualGatheringPolicy,
     DegradationPreference,
@@ -23,6 +22,9 @@ from greenroom.rtc.enums import (
     VideoCodec,
     VideoEncoderBackend,
 )
+
+if TYPE_CHECKING:
+    from greenroom.rtc.e2ee import E2EEOptions
 
 __all__ = [
     "AudioEncoding",
@@ -230,6 +232,8 @@ def check_room_options(options: RoomOptions) -> None:
     Raises:
         ConfigError: names the option.
     """
+    from greenroom.rtc.e2ee import E2EEOptions
+
     check.flag("auto_subscribe", options.auto_subscribe)
     check.flag("dynacast", options.dynacast)
     check.given(check.flag, "single_peer_connection", options.single_peer_connection)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import logging
 import weakref
@@ -23,6 +22,8 @@ from greenroom.rtc.track_publication import RemoteTrackPublication, TrackPublica
 from greenroom.wire import messages as m
 
 if TYPE_CHECKING:
+    import datetime
+
     from greenroom.rtc._reader import MediaReader
     from greenroom.rtc.track import Track
 
@@ -161,6 +162,8 @@ class Participant:
     @property
     def joined_at(self) -> datetime.datetime | None:
         """When it joined (UTC)."""
+        import datetime
+
         milliseconds = self._info.joined_at_ms or self._info.joined_at * 1000
         return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC) if milliseconds else None
 
