@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,6 +82,14 @@ def test_becoming_full_and_free_is_told_at_once():
     assert update.status == m.WorkerStatus.WS_FULL and update.load == pytest.approx(0.9)
     assert machine.set_load(1.1, 0.8) == []
     (update,) = sent(machine.set_load(1.2, 0.1), "update_worker")
+    assert update.status == m.WorkerStatus.WS_AVAILABLE
+
+
+def test_a_worker_that_takes_jobs_at_any_load_tells_none_that_would_keep_a_server_from_giving_it_one():
+    machine = registered(load_threshold=math.inf)
+    machine.set_load(1.0, 0.9)
+    (update,) = sent(machine.tick(10.0), "update_worker")
+    assert update.load == pytest.approx(0.5) and machine.load == pytest.approx(0.9)
     assert update.status == m.WorkerStatus.WS_AVAILABLE
 
 

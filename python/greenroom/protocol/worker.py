@@ -24,6 +24,8 @@ ANSWER_TIMEOUT = 10.0
 ASSIGNMENT_TIMEOUT = 7.5
 REGISTER_TIMEOUT = 10.0
 STATUS_INTERVAL = 2.5
+#: What a worker tells at most that takes jobs at any load.
+MOST_WILLING_LOAD = 0.5
 RETRY_FIRST, RETRY_LONGEST = 0.25, 10.0
 #: Ended jobs whose report could not be sent are remembered, so many of them.
 MAX_UNSENT = 1000
@@ -54,7 +56,7 @@ class WorkerSettings:
 
     Attributes:
         registration: what it registers as.
-        load_threshold: with this load or more it takes no job.
+        load_threshold: with this load or more it takes no job; infinite = no load keeps it from one.
         max_jobs: it never has more jobs than this; None = only the load counts.
         max_retry: attempts in a row to reach the server before it gives up; while jobs run it never does.
     """
@@ -359,7 +361,10 @@ class Worker:
     def _report(self, now: float) -> None:
         self._reported_full = self.full
         status = m.WorkerStatus.WS_FULL if self._reported_full else m.WorkerStatus.WS_AVAILABLE
-        update = m.UpdateWorkerStatus(status=status, load=self._load, job_count=self.running)
+        # livekit-server gives no job to a worker that tells of 0.7 or more, however willing it is.
+        willing = math.isinf(self._settings.load_threshold)
+        load = min(self._load, MOST_WILLING_LOAD) if willing else self._load
+        update = m.UpdateWorkerStatus(status=status, load=load, job_count=self.running)
         self._send(m.WorkerMessage(update_worker=update))
         self._timers.set((_STATUS, ""), now + STATUS_INTERVAL)
 
