@@ -567,3 +567,19 @@ async def test_a_failed_engine_ends_the_room_and_the_next_one_gets_a_new_engine(
         assert bridge.closed
     again = await studio.join("ada")
     assert again.isconnected() and bridge_for_loop() is not bridge
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3, 10, 40])
+async def test_disconnecting_ends_joining(studio: Studio, turns: int):
+    room = rtc.Room()
+    joining = asyncio.ensure_future(room.connect(studio.url, studio.server.token("ada", "lobby")))
+    for _ in range(turns + 1):
+        await asyncio.sleep(0)
+    assert not joining.done()
+    async with asyncio.timeout(5):
+        await room.disconnect()
+        with pytest.raises(rtc.ConnectError, match="left while it was being joined"):
+            await joining
+    assert not room.isconnected()
+    await studio.join("ada", room)
+    await room.disconnect()

@@ -115,8 +115,11 @@ class Connection:
         except TimeoutError as error:
             await self.close()
             raise ConnectTimeoutError(f"{self._joining.stage} took longer than {limit:g} s ({self._url})") from error
-        except BaseException:
+        except BaseException as error:
+            left = self._end is not None
             await self.close()
+            if left and isinstance(error, GreenroomError):
+                raise ConnectError("the room was left while it was being joined") from error
             raise
 
     def leave(self, reason: int) -> None:

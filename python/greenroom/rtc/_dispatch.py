@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greenroom.protocol import client_io as io
+from greenroom.rtc._connection import Connection
 from greenroom.rtc.enums import (
     ConnectionQuality,
     ConnectionState,
@@ -21,21 +22,31 @@ from greenroom.rtc.transcription import TranscriptionSegment
 from greenroom.wire import messages as m
 
 if TYPE_CHECKING:
-    from greenroom.rtc._connection import Connection
+    from greenroom._engine import EncryptionChanged
+    from greenroom.rtc.options import RoomOptions
     from greenroom.rtc.room import Room
 
 __all__ = ["Dispatch"]
 
 
 class Dispatch:
-    """Applies one session's outputs to a room, in order: first the objects, then the events about them."""
+    """Makes a room's connection and applies what it tells, in order: first the objects, then the events about them."""
 
-    def __init__(self, room: Room, connection: Connection) -> None:
+    def __init__(self, room: Room, url: str, token: str, options: RoomOptions) -> None:
         self._room = room
-        self._connection = connection
+        self._connection = Connection(self, url, token, options)
+
+    @property
+    def connection(self) -> Connection:
+        """What this room is connected by."""
+        return self._connection
+
+    # -- what the connection tells (ConnectionOwner) ---------------------------------------------------------------
 
     def session_output(self, output: io.Output) -> None:
         """One output of the session, applied now or, while events are held back, later."""
+        if self._is_over:
+            return
         match output:
             case io.Joined():
                 self._room._joined()
@@ -45,6 +56,37 @@ class Dispatch:
                     self._room._close(DisconnectReason(reason))
             case _:
                 self._room._deliver(lambda: self._output(output))
+
+    def packet_received(self, packet: m.DataPacket, reliable: bool) -> None:
+        """A data packet, applied now or later."""
+        if not self._is_over:
+            self._room._deliver(lambda: self._packet(packet, reliable))
+
+    def encryption_changed(self, event: EncryptionChanged) -> None:
+        """Encryption or decryption of a track goes another way now."""
+        if not self._is_over:
+            self._room._deliver(lambda: self._room._encryption._changed(event))
+
+    def data_track_payload(self, payload: bytes) -> None:
+        """A packet of a data track."""
+        self._room._data_tracks.payload(payload)
+
+    def own_tracks(self) -> list[m.TrackPublishedResponse]:
+        """Our published tracks as the server described them."""
+        local = self._room._local
+        tracks = local._tracks if local is not None else ()
+        return [m.TrackPublishedResponse(cid=each.cid, track=each.publication._info) for each in tracks]
+
+    async def republish(self) -> None:
+        """Publish our tracks again after joining anew."""
+        await self._room.local_participant._republish()
+        await self._room._data_tracks.republish()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._room._connection is not self._connection
+
+    # -- outputs ---------------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
         """Who and what is there already when we join; no events."""
@@ -93,7 +135,7 @@ class Dispatch:
             case _:
                 self._about_track(output)
 
-    def packet(self, packet: m.DataPacket, reliable: bool) -> None:
+    def _packet(self, packet: m.DataPacket, reliable: bool) -> None:
         """A data packet of anyone."""
         from greenroom.rtc.room_types import DataPacket, SipDTMF
 

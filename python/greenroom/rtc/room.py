@@ -24,10 +24,7 @@ if TYPE_CHECKING:
     import datetime
 
     # What only a room needs is imported by the first one, and what only a connected one needs by `connect`.
-    from greenroom._engine import EncryptionChanged
-    from greenroom.protocol.client_io import Output
     from greenroom.rtc._connection import Connection
-    from greenroom.rtc._dispatch import Dispatch
     from greenroom.rtc._rpc_runner import RpcRunner
     from greenroom.rtc.data_stream import ByteStreamHandler, TextStreamHandler, TextStreamReader
     from greenroom.rtc.e2ee import E2EEManager
@@ -73,7 +70,6 @@ class Room(EventEmitter[EventTypes]):
         from greenroom.rtc.data_track import DataTracks
 
         self._connection: Connection | None = None
-        self._dispatch: Dispatch | None = None
         self._local: LocalParticipant | None = None
         self._remote_participants: dict[str, RemoteParticipant] = {}
         self._state = ConnectionState.CONN_DISCONNECTED
@@ -111,14 +107,12 @@ class Room(EventEmitter[EventTypes]):
         if self._connection is not None or self._joining:
             raise StateError("the room is already connected; disconnect first, or make another Room")
         check_room_options(options)
-        from greenroom.rtc._connection import Connection
         from greenroom.rtc._dispatch import Dispatch
 
         self._joining = True
         try:
             self._prepare(options)
-            self._connection = connection = Connection(self, url, token, options)
-            self._dispatch = Dispatch(self, connection)
+            self._connection = connection = Dispatch(self, url, token, options).connection
             self._held = []
             try:
                 await connection.open()
@@ -332,37 +326,6 @@ class Room(EventEmitter[EventTypes]):
         else:
             connection.send(m.SignalRequest(simulate=_scenario(kind)))
 
-    # -- what the connection tells (ConnectionOwner) ---------------------------------------------------------------
-
-    def session_output(self, output: Output) -> None:
-        """Apply an output of the session, now or when `connect` has returned."""
-        if self._dispatch is not None:
-            self._dispatch.session_output(output)
-
-    def packet_received(self, packet: m.DataPacket, reliable: bool) -> None:
-        """Apply a data packet."""
-        if self._dispatch is not None:
-            dispatch = self._dispatch
-            self._deliver(lambda: dispatch.packet(packet, reliable))
-
-    def encryption_changed(self, event: EncryptionChanged) -> None:
-        """Tell how encryption or decryption of a track is going."""
-        self._deliver(lambda: self._encryption._changed(event))
-
-    def data_track_payload(self, payload: bytes) -> None:
-        """Apply a packet of a data track."""
-        self._data_tracks.payload(payload)
-
-    def own_tracks(self) -> list[m.TrackPublishedResponse]:
-        """Our published tracks as the server described them."""
-        tracks = self._local._tracks if self._local is not None else ()
-        return [m.TrackPublishedResponse(cid=each.cid, track=each.publication._info) for each in tracks]
-
-    async def republish(self) -> None:
-        """Publish our tracks again after joining anew."""
-        await self.local_participant._republish()
-        await self._data_tracks.republish()
-
     # -- inside ----------------------------------------------------------------------------------------------------
 
     @property
@@ -443,7 +406,6 @@ class Room(EventEmitter[EventTypes]):
 
     def _forget(self) -> None:
         self._connection = None
-        self._dispatch = None
         self._held = None
         self._local = None
         self._remote_participants.clear()
@@ -472,7 +434,6 @@ class Room(EventEmitter[EventTypes]):
         finally:
             await connection.close()
             self._connection = None
-            self._dispatch = None
 
     def _end_media(self) -> None:
         local = self._local
