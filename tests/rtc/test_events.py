@@ -77,7 +77,7 @@ def test_unknown_handlers_and_events_are_no_matter(emitter):
 
 
 def test_only_what_can_be_called_is_a_handler(emitter):
-    with pytest.raises(TypeError, match="must be a function"):
+    with pytest.raises(TypeError, match="callback must be a function"):
         emitter.on("x", 5)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "number",
     "octets",
     "positive",
+    "several",
     "text",
     "texts",
     "texts_by_name",
@@ -97,7 +98,7 @@ def positive(name: str, value: object) -> float:
     """A number above 0."""
     amount = number(name, value)
     if not 0 < amount < math.inf:
-        raise ConfigError(f"{name} must be more than 0, not {amount:g}")
+        raise ConfigError(f"{name} must be above 0, not {amount:g}")
     return amount
 
 
@@ -110,11 +111,16 @@ def member(name: str, value: object, numbers: type[_Enum]) -> _Enum:
         raise ConfigError(f"{name} must be one of {names}, not {_shown(value)}") from None
 
 
+def several(name: str, value: object, kind: type[_T]) -> list[_T]:
+    """Several objects of a class."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise ArgumentError(f"{name} must be a list of {kind.__name__}, not {_shown(value)}")
+    return [instance(f"each of {name}", each, kind) for each in value]
+
+
 def texts(name: str, value: object) -> list[str]:
     """Several str: a single one is a mistake, not its letters."""
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        raise ArgumentError(f"{name} must be a list of str, not {_shown(value)}")
-    return [text(f"each of {name}", each) for each in value]
+    return several(name, value, str)
 
 
 def texts_by_name(name: str, value: object) -> dict[str, str]:

@@ -161,8 +161,8 @@ class AudioStream:
     ) -> None:
         if isinstance(processor, NoiseCancellationOptions):
             raise ConfigError(f"the native module {processor.module_id!r} cannot be used here; pass a FrameProcessor")
-        self._processor = processor
-        self._close_processor = close
+        self._processor = check.given(check.instance, "noise_cancellation", processor, FrameProcessor)
+        self._close_processor = check.flag("auto_close_noise_cancellation", close)
 
     def _processed(self, frame: AudioFrame) -> AudioFrame:
         processor = self._processor

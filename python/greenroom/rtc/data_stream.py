@@ -177,7 +177,7 @@ class BaseStreamWriter:
         self._participant = local_participant
         self._header = header
         self._destinations = check.texts("destination_identities", destination_identities or ())
-        self._sender_identity = sender_identity
+        self._sender_identity = check.given(check.text, "sender_identity", sender_identity)
         self._next_index = 0
         self._opened = False
         self._closed = False

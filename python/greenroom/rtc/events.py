@@ -72,7 +72,7 @@ class EventEmitter(Generic[T_contra]):
     def _register(self, event: T_contra, callback: Callable[..., Any] | None, *, once: bool) -> Callable[..., Any]:
         if callback is None:
             return lambda decorated: self._register(event, decorated, once=once)
-        check.callback("a handler", callback)
+        check.callback("callback", callback)
         if self._event_names and event not in self._event_names:
             close = " or ".join(difflib.get_close_matches(str(event), self._event_names)) or "its documentation"
             log.warning("%s has no event %r; see %s", type(self).__name__, event, close)

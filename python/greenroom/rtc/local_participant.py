@@ -109,8 +109,8 @@ class LocalParticipant(Participant):
         """Say who may receive our tracks; replaces what was said before."""
         everyone = check.flag("allow_all_participants", allow_all_participants)
         permission = m.SubscriptionPermission(all_participants=everyone)
-        for each in participant_permissions or ():
-            check.instance("each of participant_permissions", each, ParticipantTrackPermission)
+        given = participant_permissions or ()
+        for each in check.several("participant_permissions", given, ParticipantTrackPermission):
             permission.track_permissions.add(
                 participant_identity=each.participant_identity,
                 all_tracks=each.allow_all,
@@ -191,8 +191,7 @@ class LocalParticipant(Participant):
             transcribed_participant_identity=check.text("participant_identity", transcription.participant_identity),
             track_id=check.text("track_sid", transcription.track_sid),
         )
-        for segment in transcription.segments:
-            check.instance("each of segments", segment, TranscriptionSegment)
+        for segment in check.several("segments", transcription.segments, TranscriptionSegment):
             message.segments.add(
                 id=check.text("id", segment.id),
                 text=check.text("text", segment.text),
@@ -320,6 +319,7 @@ class LocalParticipant(Participant):
 
         path = Path(check.instance("file_path", file_path, str | os.PathLike, "a path"))  # type: ignore[arg-type]
         mime_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        check.flag("compress", compress)
         # Reading a piece of a local file blocks for less time than handing it to a thread takes.
         with path.open("rb") as file:  # noqa: ASYNC230
             size = os.fstat(file.fileno()).st_size
@@ -423,6 +423,7 @@ class LocalParticipant(Participant):
         self, header: StreamHeader, content: bytes, destinations: Sequence[str] | None, compress: bool
     ) -> None:
         names = check.texts("destination_identities", destinations or ())
+        compress = check.flag("compress", compress)
         receivers = self._room._receivers(names)
         if all(info.client_protocol >= _INLINE_PROTOCOL for info in receivers):
             inflates = m.ClientInfo.Capability.CAP_COMPRESSION_DEFLATE_RAW

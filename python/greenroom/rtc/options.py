@@ -260,8 +260,8 @@ def _check_network(network: RtcConfiguration) -> None:
             "TRANSPORT_ALL: media then goes straight to the server, by UDP or TCP"
         )
     relays = []
-    for server in check.instance("ice_servers", network.ice_servers, list | tuple, "a list of IceServer"):  # type: ignore[arg-type]
-        for url in check.texts("urls", check.instance("each of ice_servers", server, IceServer).urls):
+    for server in check.several("ice_servers", network.ice_servers, IceServer):
+        for url in check.texts("urls", server.urls):
             scheme = url.partition(":")[0].lower()
             if scheme not in ("stun", "stuns", "turn", "turns"):
                 raise ConfigError(f"{url!r} is no URL of an ICE server; it should look like stun:host:3478")

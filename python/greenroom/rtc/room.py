@@ -159,6 +159,7 @@ class Room(EventEmitter[EventTypes]):
         if event not in self._event_names:
             raise ConfigError(f"a room has no event {event!r}; it has {', '.join(sorted(self._event_names))}")
         check.given(check.callback, "predicate", predicate)
+        check.given(check.number, "timeout", timeout, "a number of seconds")
         waiter: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()
 
         def happened(*args: Any) -> None:

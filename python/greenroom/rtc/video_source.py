@@ -10,9 +10,9 @@ from greenroom.media.video import VideoFrame
 from greenroom.media.video_types import VideoRotation
 from greenroom.rtc import _arguments as check
 from greenroom.rtc._source import MediaSource
+from greenroom.rtc.options import FrameMetadata
 
 if TYPE_CHECKING:
-    from greenroom.rtc.options import FrameMetadata
     from greenroom.runtime.bridge import Bridge
 
 __all__ = ["VideoSource"]
@@ -68,6 +68,7 @@ class VideoSource(MediaSource[_engine.VideoSource]):
             FrameError: the frame's data does not fit its size and type, or there is no such rotation.
         """
         check.instance("frame", frame, VideoFrame)
+        check.given(check.instance, "metadata", metadata, FrameMetadata)
         timestamp_us = check.whole("timestamp_us", timestamp_us, -(2**63), 2**63 - 1)
         if self._closed:
             return
