@@ -254,3 +254,36 @@ async def test_encryption_goes_on_after_joining_anew(studio: Studio):
         await ear.close()
     assert [each.track_sid for each in ada.e2ee_manager.frame_cryptors()] == [publication.sid]
     assert {state for _, state in states.seen} == {STATE.OK}
+
+
+async def test_who_is_encrypted_is_told_when_it_changes(studio: Studio):
+    plain = await studio.join("bob")
+    ada = await studio.join("ada", encryption=hkdf())
+    told: list[tuple[str, str, bool]] = []
+    for name, room in (("bob", plain), ("ada", ada)):
+        for event in ("track_published", "local_track_published"):
+            room.on(event, lambda *_, name=name: told.append((name, "published", True)))
+        room.on(
+            "participant_encryption_status_changed",
+            lambda participant, encrypted, name=name: told.append((name, participant.identity, encrypted)),
+        )
+    async with Tone(440) as tone, Tone(880) as clear:
+        publication = await ada.local_participant.publish_track(tone.track, MICROPHONE)
+        await until(lambda: len(told) == 4)
+        assert [each for each in told if each[0] == "ada"] == [("ada", "published", True), ("ada", "ada", True)]
+        assert [each for each in told if each[0] == "bob"] == [("bob", "published", True), ("bob", "ada", True)]
+        assert plain.remote_participants["ada"].is_encrypted and ada.local_participant.is_encrypted
+        await plain.local_participant.publish_track(clear.track, MICROPHONE)
+        await until(lambda: len(told) == 6)
+        assert not ada.remote_participants["bob"].is_encrypted
+
+        late: list[tuple[str, bool]] = []
+        carol = rtc.Room()
+        carol.on("participant_encryption_status_changed", lambda who, encrypted: late.append((who.identity, encrypted)))
+        await studio.join("carol", carol)
+        assert late == []
+        await until(lambda: late == [("ada", True)])
+
+        await ada.local_participant.unpublish_track(publication.sid)
+        await until(lambda: not carol.remote_participants["ada"].track_publications)
+        assert late == [("ada", True)] and carol.remote_participants["ada"].is_encrypted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from greenroom.protocol import client_io as io
@@ -89,12 +90,13 @@ class Dispatch:
     # -- outputs ---------------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        """Who and what is there already when we join; no events."""
+        """Who and what is there already when we join; the only events about it tell who is encrypted."""
         view = self._connection.session.view
         for info in view.remotes.values() if view is not None else ():
             participant = self._add(info)
             for track in info.tracks:
                 participant._track_publications[track.sid] = RemoteTrackPublication(track, self._connection)
+            self._room._deliver(functools.partial(self._room._tracks_changed, participant))
 
     def _output(self, output: io.Output) -> None:
         match output:
@@ -242,16 +244,19 @@ class Dispatch:
                 publication = RemoteTrackPublication(track, self._connection)
                 participant._track_publications[track.sid] = publication
                 self._room.emit("track_published", publication, participant)
+                self._room._tracks_changed(participant)
             case io.TrackUnpublished(sid=sid):
                 gone = participant._track_publications.pop(sid, None)
                 if gone is not None:
                     self._room.emit("track_unpublished", gone, participant)
+                    self._room._tracks_changed(participant)
             case io.TrackUpdated(track=track):
                 updated = participant._track_publications.get(track.sid)
                 if updated is not None:
                     muted = updated.muted
                     updated._info = track
                     updated._set_muted(muted)
+                    self._room._tracks_changed(participant)
             case io.SubscriptionFailed(sid=sid, error=error):
                 self._room.emit("track_subscription_failed", participant, sid, error)
             case _:

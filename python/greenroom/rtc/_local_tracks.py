@@ -80,6 +80,7 @@ class LocalTracks:
             self._publishing.discard(track)
         self._attach(sending)
         self._room.emit("local_track_published", sending.publication, track)
+        self._room._tracks_changed(self._room.local_participant)
         self._settle_mute(sending)
         return sending.publication
 
@@ -213,3 +214,4 @@ class LocalTracks:
         publication._ended()
         self._room.emit("local_track_unpublished", publication)
         publication._track = None
+        self._room._tracks_changed(self._room.local_participant)

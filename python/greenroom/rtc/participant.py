@@ -13,6 +13,7 @@ from greenroom.errors import DisconnectedError, GreenroomError, PublishError
 from greenroom.rtc.enums import (
     ConnectionQuality,
     DisconnectReason,
+    EncryptionType,
     ParticipantKind,
     ParticipantKindDetail,
     ParticipantState,
@@ -103,6 +104,7 @@ class Participant:
         self._audio_level = 0.0
         self._followers: weakref.WeakSet[MediaReader[Any]] = weakref.WeakSet()
         self._gone = False
+        self._is_encrypted = False
 
     @property
     def sid(self) -> str:
@@ -183,9 +185,21 @@ class Participant:
         return self._audio_level
 
     @property
+    def is_encrypted(self) -> bool:
+        """Whether every track it publishes is encrypted end to end; while it publishes none, as it was before."""
+        return self._is_encrypted
+
+    @property
     def track_publications(self) -> Mapping[str, TrackPublication]:
         """Its tracks by sid."""
         return self._track_publications
+
+    def _encryption_changed(self) -> bool:
+        """Whether `is_encrypted` is another since the tracks changed."""
+        before, tracks = self._is_encrypted, self.track_publications.values()
+        if tracks:
+            self._is_encrypted = all(track.encryption_type is not EncryptionType.NONE for track in tracks)
+        return self._is_encrypted is not before
 
     def _track_available(self, track: Track, source: TrackSource) -> None:
         for reader in list(self._followers):

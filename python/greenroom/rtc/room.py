@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from greenroom.rtc.data_stream import ByteStreamHandler, TextStreamHandler, TextStreamReader
     from greenroom.rtc.e2ee import E2EEManager
     from greenroom.rtc.local_participant import LocalParticipant
-    from greenroom.rtc.participant import RemoteParticipant
+    from greenroom.rtc.participant import Participant, RemoteParticipant
 
 __all__ = [
     "ConnectError",
@@ -399,6 +399,11 @@ class Room(EventEmitter[EventTypes]):
     def _announce_connected(self) -> None:
         self.emit("connection_state_changed", self._state)
         self.emit("connected")
+
+    def _tracks_changed(self, participant: Participant) -> None:
+        """Tell when a change of its tracks makes a participant encrypted, or no longer so."""
+        if participant._encryption_changed():
+            self.emit("participant_encryption_status_changed", participant, participant.is_encrypted)
 
     def _set_state(self, state: ConnectionState) -> None:
         if state is not self._state:
