@@ -12,7 +12,7 @@
     │   ├── RoomNotFoundError               the room does not exist and may not be created
     │   ├── UnreachableError                no server answers at the URL
     │   └── ConnectTimeoutError             a stage of joining took too long; says which
-    ├── DisconnectedError                   the room ended while the call waited
+    ├── DisconnectedError (RuntimeError)    the room ended while the call waited
     ├── AssignmentTimeoutError (TimeoutError)  a job was accepted, but the server did not assign it
     ├── PublishError                        the track was not published
     ├── RequestError                        the server refused a request; has its reason
@@ -98,7 +98,7 @@ class ConnectTimeoutError(ConnectError):
     """A stage of joining took too long; the message says which."""
 
 
-class DisconnectedError(GreenroomError):
+class DisconnectedError(GreenroomError, RuntimeError):
     """The room ended while the call waited."""
 
 

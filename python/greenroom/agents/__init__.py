@@ -44,7 +44,15 @@ if TYPE_CHECKING:
     from greenroom.agents import types as types
     from greenroom.agents import utils
     from greenroom.agents.plugin import Plugin
-    from greenroom.agents.simulation import Scenario, ScenarioUserdata, SimulationContext, SimulationVerdict
+    from greenroom.agents.simulation import (
+        Scenario,
+        ScenarioGroup,
+        ScenarioUserdata,
+        SimulationContext,
+        SimulationDispatch,
+        SimulationRun,
+        SimulationVerdict,
+    )
 
 ServerOptions = WorkerOptions
 Worker = AgentServer
@@ -54,8 +62,11 @@ get_current_job_context = get_job_context
 _LATER = {
     "Plugin": "plugin",
     "Scenario": "simulation",
+    "ScenarioGroup": "simulation",
     "ScenarioUserdata": "simulation",
     "SimulationContext": "simulation",
+    "SimulationDispatch": "simulation",
+    "SimulationRun": "simulation",
     "SimulationVerdict": "simulation",
     "plugin": "plugin",
     "simulation": "simulation",
@@ -85,11 +96,14 @@ __all__ = [
     "Plugin",
     "RunningJobInfo",
     "Scenario",
+    "ScenarioGroup",
     "ScenarioUserdata",
     "ServerEnvOption",
     "ServerOptions",
     "ServerType",
     "SimulationContext",
+    "SimulationDispatch",
+    "SimulationRun",
     "SimulationVerdict",
     "Worker",
     "WorkerInfo",

@@ -184,12 +184,10 @@ class WorkerOptions:
             of NUM_CPUS of them.
         job_executor_type: where jobs run.
         load_threshold: with this load or more no job is taken.
-        max_jobs: there are never more jobs than this; a slot is reserved when a job is offered. None = no limit.
         job_memory_warn_mb: a job's process with more memory is worth a warning (JobExecutorType.PROCESS only).
         job_memory_limit_mb: a job's process with more memory is ended; 0 = no limit. Other executors refuse a limit.
         drain_timeout: how long jobs may go on once the worker is to end.
         num_idle_processes: how many processes wait for jobs (JobExecutorType.PROCESS only).
-        entrypoint_timeout: how long an entrypoint may go on once its job is to end, before it is cancelled.
         shutdown_process_timeout: how long leaving the room and the shutdown callbacks may take together.
         session_end_timeout: how long the handler of a session's end may take.
         initialize_process_timeout: how long `prewarm_fnc` may take (JobExecutorType.PROCESS only).
@@ -212,6 +210,8 @@ class WorkerOptions:
         prometheus_port: port of the metrics; None = only /metrics of the health page.
         prometheus_multiproc_dir: an own folder, emptied at the start, for the metrics that jobs keep with
             prometheus-client; /metrics adds them up. None = PROMETHEUS_MULTIPROC_DIR.
+        max_jobs: there are never more jobs than this; a slot is reserved when a job is offered. None = no limit.
+        entrypoint_timeout: how long an entrypoint may go on once its job is to end, before it is cancelled.
 
     Raises:
         ConfigError: an option does not exist (the message names the nearest), or `log_level` is none.
@@ -223,12 +223,10 @@ class WorkerOptions:
     load_fnc: Callable[..., float] | None = None
     job_executor_type: JobExecutorType = JobExecutorType.TASK
     load_threshold: float | ServerEnvOption[float] = ServerEnvOption(math.inf, 0.7)
-    max_jobs: int | None = None
     job_memory_warn_mb: float = 1000
     job_memory_limit_mb: float = 0
     drain_timeout: float = DRAIN_TIMEOUT
     num_idle_processes: int | ServerEnvOption[int] = ServerEnvOption(0, 2)
-    entrypoint_timeout: float = 5.0
     shutdown_process_timeout: float = 10.0
     session_end_timeout: float = 300.0
     initialize_process_timeout: float = 10.0
@@ -247,6 +245,8 @@ class WorkerOptions:
     preload_modules: list[str] | None = None
     prometheus_port: int | None = None
     prometheus_multiproc_dir: str | None = None
+    max_jobs: int | None = None
+    entrypoint_timeout: float = 5.0
 
     def __post_init__(self) -> None:
         """Check the log level: whoever starts the worker needs it first of all."""
@@ -328,12 +328,10 @@ class OptionFields(TypedDict, total=False):
     load_fnc: Callable[..., float] | None
     job_executor_type: JobExecutorType
     load_threshold: float | ServerEnvOption[float]
-    max_jobs: int | None
     job_memory_warn_mb: float
     job_memory_limit_mb: float
     drain_timeout: float
     num_idle_processes: int | ServerEnvOption[int]
-    entrypoint_timeout: float
     shutdown_process_timeout: float
     session_end_timeout: float
     initialize_process_timeout: float
@@ -352,3 +350,5 @@ class OptionFields(TypedDict, total=False):
     preload_modules: list[str] | None
     prometheus_port: int | None
     prometheus_multiproc_dir: str | None
+    max_jobs: int | None
+    entrypoint_timeout: float

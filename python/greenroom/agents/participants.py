@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar, overload
 
 from greenroom import rtc
-from greenroom.errors import DisconnectedError
+from greenroom.errors import DisconnectedError, StateError
 
 __all__ = [
     "DEFAULT_PARTICIPANT_KINDS",
@@ -66,6 +66,7 @@ async def wait_for_participant(
         include_local: it may be ourselves.
 
     Raises:
+        StateError: the room is not joined.
         DisconnectedError: the room ended first.
     """
     kinds = kinds_of(kind)
@@ -91,6 +92,7 @@ async def wait_for_agent(room: rtc.Room, *, agent_name: str | None = None) -> rt
         agent_name: only one that was dispatched by this name.
 
     Raises:
+        StateError: the room is not joined.
         DisconnectedError: the room ended first.
     """
 
@@ -143,6 +145,7 @@ async def wait_for_track_publication(
         wait_for_subscription: only when its media arrives here; ours are never waited for.
 
     Raises:
+        StateError: the room is not joined.
         DisconnectedError: the room ended first.
     """
     kinds = kinds_of(kind)
@@ -169,7 +172,7 @@ async def wait_for_track_publication(
 async def _first(room: rtc.Room, look: Callable[[], T | None], events: Iterable[Any], what: str) -> T:
     """What `look` finds, now or after one of the events."""
     if not room.isconnected():
-        raise DisconnectedError(f"the room is not connected while waiting for {what}")
+        raise StateError(f"join the room before waiting for {what}")
     found: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
     def check(*_: Any) -> None:

@@ -7,12 +7,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from greenroom.errors import StateError
-from greenroom.wire.simulations import TEXT, Scenario, SimulationDispatch, decode_dispatch
+from greenroom.wire.simulations import (
+    TEXT,
+    Scenario,
+    ScenarioGroup,
+    SimulationDispatch,
+    SimulationRun,
+    decode_dispatch,
+)
 
 if TYPE_CHECKING:
     from greenroom.agents.context import JobContext
 
-__all__ = ["Scenario", "ScenarioUserdata", "SimulationContext", "SimulationVerdict", "read_dispatch"]
+__all__ = [
+    "Scenario",
+    "ScenarioGroup",
+    "ScenarioUserdata",
+    "SimulationContext",
+    "SimulationDispatch",
+    "SimulationRun",
+    "SimulationVerdict",
+    "read_dispatch",
+]
 
 ScenarioUserdata: TypeAlias = dict[str, Any]
 

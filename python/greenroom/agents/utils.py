@@ -10,11 +10,14 @@ import platform
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from greenroom.agents.options import NotGiven, NotGivenOr
 from greenroom.agents.participants import wait_for_agent, wait_for_participant, wait_for_track_publication
 from greenroom.rtc import EventEmitter, combine_audio_frames
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 __all__ = [
     "EventEmitter",
@@ -36,15 +39,16 @@ __all__ = [
 
 log = logging.getLogger("greenroom.agents")
 
+_T = TypeVar("_T")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 combine_frames = combine_audio_frames
 merge_frames = combine_audio_frames
 
 
-def is_given(value: object) -> bool:
+def is_given(obj: NotGivenOr[_T]) -> TypeIs[_T]:
     """Whether something else than `NOT_GIVEN` was passed."""
-    return not isinstance(value, NotGiven)
+    return not isinstance(obj, NotGiven)
 
 
 def is_dev_mode() -> bool:

@@ -3,10 +3,12 @@
 from google.protobuf.json_format import Parse, ParseError
 from livekit.protocol import agent_simulation as simulation
 
-__all__ = ["TEXT", "Scenario", "SimulationDispatch", "decode_dispatch"]
+__all__ = ["TEXT", "Scenario", "ScenarioGroup", "SimulationDispatch", "SimulationRun", "decode_dispatch"]
 
 Scenario = simulation.Scenario
+ScenarioGroup = simulation.ScenarioGroup
 SimulationDispatch = simulation.SimulationDispatch
+SimulationRun = simulation.SimulationRun
 TEXT = simulation.SimulationMode.SIMULATION_MODE_TEXT
 
 
