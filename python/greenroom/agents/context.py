@@ -422,10 +422,18 @@ class JobContext:
             case AutoDisconnect.NONE:
                 pass
 
+    def _speaks(self) -> bool:
+        if not self._room.isconnected():
+            return False
+        own = self._room.local_participant.track_publications.values()
+        return any(each.kind == rtc.TrackKind.KIND_AUDIO and not each.muted for each in own)
+
     async def _end(self, reason: str) -> None:
         """Leave the room, end the job's tasks, run the callbacks. No step keeps the next from coming."""
         try:
             async with asyncio.timeout(_LEAVE_TIMEOUT):
+                if self._speaks():
+                    await asyncio.sleep(_LAST_WORDS)
                 await self._room.disconnect()
         except Exception:
             log.exception("job %s: leaving its room failed", self.job.id)
@@ -465,6 +473,8 @@ class JobContext:
 
 #: Seconds for saying goodbye to a room, and for the answers to the last requests.
 _LEAVE_TIMEOUT = 5.0
+#: What was sent last is played at the far ends so much later; whoever has left by then is cut short.
+_LAST_WORDS = 0.1
 _OF_VOICE_SESSIONS = frozenset(
     {"inference_executor", "inference_headers", "init_recording", "make_session_report", "primary_session", "tagger"}
 )
