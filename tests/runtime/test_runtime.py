@@ -6,6 +6,7 @@ import asyncio
 import gc
 import ipaddress
 import logging
+import socket
 import threading
 
 import pytest
@@ -78,20 +79,37 @@ async def test_within_the_grace_tasks_end_by_themselves():
 
 
 @pytest.mark.parametrize(("host", "expected"), [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1")])
-def test_over_loopback_only_loopback_is_offered(host: str, expected: str):
-    addresses = local_addresses(host, 7880)
+async def test_over_loopback_only_loopback_is_offered(host: str, expected: str):
+    addresses = await local_addresses(host, 7880)
     assert expected in addresses
     assert all(ipaddress.ip_address(address).is_loopback for address in addresses)
 
 
-def test_for_a_server_elsewhere_no_loopback_is_offered():
-    for address in local_addresses("192.0.2.1", 7880):
+async def test_for_a_server_elsewhere_no_loopback_is_offered():
+    for address in await local_addresses("192.0.2.1", 7880):
         ip = ipaddress.ip_address(address)
         assert not ip.is_loopback and not ip.is_unspecified and not ip.is_link_local
 
 
-def test_a_name_that_does_not_exist_still_gives_the_machines_own_addresses():
-    assert local_addresses("no-such-host.invalid", 7880) == local_addresses("no-such-host.invalid", 1)
+async def test_a_name_that_does_not_exist_still_gives_the_machines_own_addresses():
+    assert await local_addresses("no-such-host.invalid", 7880) == await local_addresses("no-such-host.invalid", 1)
+
+
+async def test_a_slow_name_service_does_not_hold_up_the_loop(monkeypatch):
+    asked, answer = threading.Event(), threading.Event()
+
+    def getaddrinfo(*args: object, **kwargs: object) -> list[object]:
+        asked.set()
+        answer.wait(10)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    asking = asyncio.ensure_future(local_addresses("slow.example", 7880))
+    while not asked.is_set():  # noqa: ASYNC110 - set by another thread
+        await asyncio.sleep(0)
+    assert not asking.done()
+    answer.set()
+    await asking
 
 
 # -- bridge ------------------------------------------------------------------------------------------------------------

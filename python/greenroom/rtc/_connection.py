@@ -16,6 +16,7 @@ from greenroom.errors import (
     ConnectError,
     ConnectTimeoutError,
     DisconnectedError,
+    EngineClosedError,
     EngineError,
     GreenroomError,
     PublishError,
@@ -92,7 +93,8 @@ class Connection:
         self._timer: asyncio.TimerHandle | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
-        self.peers = Peers(local_addresses(*server_address(url)), self._engine_event)
+        self._server = server_address(url)
+        self.peers = Peers(self._engine_event)
         self.link = DataLink()
         self.session = self._new_session(single=options.single_peer_connection is not False)
 
@@ -235,7 +237,10 @@ class Connection:
 
     async def _open_session_socket(self) -> None:
         targets = [io.Target.PUBLISHER] if self.session.single else [io.Target.PUBLISHER, io.Target.SUBSCRIBER]
-        self.peers.open(targets)
+        # Asked anew each time: the network may be another one since.
+        addresses = await local_addresses(*self._server)
+        self._require_staying()
+        self.peers.open(targets, addresses)
         request = self._join_request()
         if self.session.single:
             self._joining.stage = "making the first offer"
@@ -251,7 +256,7 @@ class Connection:
         socket = await SignalSocket.open(url, self._token, self._message, self._socket_closed)
         if self._end is not None:
             await socket.close()
-            raise DisconnectedError("the room was left while connecting")
+        self._require_staying()
         self._socket = socket
         self._schedule()
 
@@ -325,7 +330,7 @@ class Connection:
         for output in outputs:
             try:
                 self._carry_out(output)
-            except _engine.EngineClosedError as error:
+            except EngineClosedError as error:
                 self._apply(self.session.fail(f"the media engine is gone: {error}"))
                 return
         self._schedule()
@@ -399,6 +404,8 @@ class Connection:
                 error = join_error(self._url, refused.status, refused.message)
                 final = refused.status in (401, 403)
                 self._apply(self.session.refused(self._loop.time(), str(error), final=final))
+        except EngineClosedError as error:
+            self._apply(self.session.fail(f"the media engine is gone: {error}"))
         except GreenroomError as error:
             self._apply(self.session.socket_lost(self._loop.time(), str(error)))
 
@@ -421,6 +428,10 @@ class Connection:
         finally:
             self.session.requests.cancel(key)
             self._schedule()
+
+    def _require_staying(self) -> None:
+        if self._end is not None:
+            raise DisconnectedError("the room was left while connecting")
 
     def _require_open(self) -> None:
         if self.session.phase is Phase.CLOSED:

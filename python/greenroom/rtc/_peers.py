@@ -21,15 +21,10 @@ NegotiationCommand = io.CreateOffer | io.AcceptOffer | io.AcceptAnswer | io.AddC
 
 
 class Peers:
-    """One or two connections. Events that are not consumed here go to `on_event`.
+    """One or two connections. Events that are not consumed here go to `on_event`."""
 
-    Args:
-        local_addresses: IP addresses to offer candidates for.
-    """
-
-    def __init__(self, local_addresses: Sequence[str], on_event: Callable[[io.Target, _engine.Event], None]) -> None:
+    def __init__(self, on_event: Callable[[io.Target, _engine.Event], None]) -> None:
         self.bridge = bridge_for_loop()
-        self._addresses = local_addresses
         self._on_event = on_event
         self._handles: dict[io.Target, int] = {}
         self._sending = Waiters()
@@ -42,13 +37,13 @@ class Peers:
         """The media engine."""
         return self.bridge.engine
 
-    def open(self, targets: Sequence[io.Target]) -> None:
-        """Make the connections; the publisher has the data channels."""
+    def open(self, targets: Sequence[io.Target], local_addresses: Sequence[str]) -> None:
+        """Make the connections, with candidates of these IP addresses; the publisher has the data channels."""
         for target in targets:
             handle = self._handles[target] = _engine.new_handle()
             self.bridge.attach(handle, functools.partial(self._engine_event, target, handle))
             self.engine.open_client_peer(
-                handle, local_addresses=self._addresses, data_channels=target is io.Target.PUBLISHER
+                handle, local_addresses=local_addresses, data_channels=target is io.Target.PUBLISHER
             )
 
     def close(self, error: Exception) -> None:

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 
 __all__ = ["local_addresses"]
 
 
-def local_addresses(server_host: str, server_port: int) -> list[str]:
+async def local_addresses(server_host: str, server_port: int) -> list[str]:
     """Addresses that media towards `server_host` can leave from, the best one first.
 
     The first is the one that the system routes from to the server (no packet is sent). Loopback addresses are used
     only when the server itself is reached over loopback; link-local ones never.
     """
-    routed = [address for address in _routed_from(server_host, server_port) if address is not None]
+    targets = await _resolve(server_host, server_port)
+    routed = [source for family, target in targets if (source := _source_address(family, target)) is not None]
     loopback = any(ipaddress.ip_address(address).is_loopback for address in routed)
     found = dict.fromkeys(routed)
     if not loopback:
-        found.update(dict.fromkeys(_interface_addresses()))
+        found.update(dict.fromkeys(await _interface_addresses()))
     return [address for address in found if _usable(address, loopback)]
 
 
-def _routed_from(host: str, port: int) -> list[str | None]:
+async def _resolve(host: str, port: int) -> list[tuple[int, tuple[object, ...]]]:
+    """What a name stands for, without holding up the loop; nothing for an unknown one."""
     try:
-        targets = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ipaddress.ip_address(host.partition("%")[0]).version == 6 else socket.AF_INET
+        return [(family, (host, port))]
+    except ValueError:
+        pass
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except OSError:
         return []
-    return [_source_address(family, target) for family, _, _, _, target in targets]
+    return [(family, target) for family, _, _, _, target in found]
 
 
 def _source_address(family: int, target: tuple[object, ...]) -> str | None:
@@ -39,17 +47,13 @@ def _source_address(family: int, target: tuple[object, ...]) -> str | None:
         return None
 
 
-def _interface_addresses() -> list[str]:
+async def _interface_addresses() -> list[str]:
     # A documentation address: connecting a UDP socket to it only asks the routing table.
     found = [
         _source_address(socket.AF_INET, ("192.0.2.1", 9)),
         _source_address(socket.AF_INET6, ("2001:db8::1", 9, 0, 0)),
     ]
-    try:
-        named = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_DGRAM)
-    except OSError:
-        named = []
-    found += [str(entry[4][0]) for entry in named]
+    found += [str(target[0]) for _, target in await _resolve(socket.gethostname(), 0)]
     return [address for address in found if address is not None]
 
 
