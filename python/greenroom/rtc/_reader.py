@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
 from greenroom import _engine
 from greenroom.rtc import _arguments as check
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from greenroom.rtc.participant import Participant
     from greenroom.rtc.track import Track
 
-__all__ = ["MOST_FRAMES", "MediaReader", "Sink"]
+__all__ = ["MOST_FRAMES", "MediaReader", "MediaStream", "Sink"]
 
 #: The largest capacity of a stream.
 MOST_FRAMES = 2**31 - 1
@@ -28,6 +28,8 @@ T_co = TypeVar("T_co", covariant=True)
 class Sink(Protocol[T_co]):
     """The engine's end of a stream."""
 
+    @property
+    def dropped(self) -> int: ...
     def read(self) -> T_co | None: ...
     def close(self) -> None: ...
 
@@ -41,6 +43,7 @@ class MediaReader(Generic[T]):
         self._changed = asyncio.Event()
         self._handle = 0
         self._sink: Sink[T] | None = None
+        self._dropped = 0
         self._release: weakref.finalize[[Bridge, int, Sink[T]], MediaReader[T]] | None = None
         self._sink_ended = False
         self._ended = False
@@ -90,6 +93,11 @@ class MediaReader(Generic[T]):
         self._sink_ended = self._ended = True
         self._changed.set()
 
+    @property
+    def dropped(self) -> int:
+        """Items lost because the reader was too slow, of all tracks that were read."""
+        return self._dropped + (self._sink.dropped if self._sink is not None else 0)
+
     async def next(self) -> T:
         """The next item.
 
@@ -128,10 +136,10 @@ class MediaReader(Generic[T]):
         self._changed.set()
 
     def _drop_sink(self) -> None:
+        self._dropped, self._sink = self.dropped, None
         if self._release is not None:
             self._release()
             self._release = None
-        self._sink = None
 
     def _on_event(self, event: _engine.Event) -> None:
         match event:
@@ -143,6 +151,30 @@ class MediaReader(Generic[T]):
                 self.ended()
             case _:
                 pass
+
+
+class MediaStream(Generic[T, T_co]):
+    """What an `AudioStream` and a `VideoStream` have in common: items of `T` are read and given out as `T_co`."""
+
+    _reader: MediaReader[T]
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T_co:
+        return self._event(await self._reader.next())
+
+    @property
+    def dropped(self) -> int:
+        """Frames lost because the reader was too slow."""
+        return self._reader.dropped
+
+    async def aclose(self) -> None:
+        """End the iteration now, also for a waiting reader. Idempotent."""
+        self._reader.close()
+
+    def _event(self, item: T) -> T_co:
+        raise NotImplementedError
 
 
 def _close_sink(bridge: Bridge, handle: int, sink: Sink[T]) -> None:

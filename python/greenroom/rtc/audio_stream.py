@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from greenroom import _engine
@@ -13,7 +12,7 @@ from greenroom.media.audio import AudioFrame, AudioFrameEvent
 from greenroom.media.audio_filter import NoiseCancellationOptions
 from greenroom.media.frame_processor import FrameProcessor
 from greenroom.rtc import _arguments as check
-from greenroom.rtc._reader import MOST_FRAMES, MediaReader
+from greenroom.rtc._reader import MOST_FRAMES, MediaReader, MediaStream
 
 if TYPE_CHECKING:
     from greenroom.rtc.participant import Participant
@@ -28,7 +27,7 @@ log = logging.getLogger("greenroom.rtc")
 _MAX_FRAME_SIZE = 60_000
 
 
-class AudioStream:
+class AudioStream(MediaStream[bytearray, AudioFrameEvent]):
     """Audio of a remote or local track, resampled and remixed to what you ask for.
 
     The iteration ends when the track is unsubscribed or unpublished, its participant leaves, the room disconnects or
@@ -111,23 +110,9 @@ class AudioStream:
         stream._reader.follow(participant, track_source)
         return stream
 
-    def __aiter__(self) -> AsyncIterator[AudioFrameEvent]:
-        return self
-
-    async def __anext__(self) -> AudioFrameEvent:
-        data = await self._reader.next()
-        frame = AudioFrame(data, self._sample_rate, self._num_channels, self._frame_samples)
-        return AudioFrameEvent(frame if self._processor is None else self._processed(frame))
-
-    @property
-    def dropped(self) -> int:
-        """Frames lost because the reader was too slow."""
-        sink = self._reader._sink
-        return sink.dropped if isinstance(sink, _engine.AudioSink) else 0
-
     async def aclose(self) -> None:
         """End the iteration now, also for a waiting reader. Idempotent."""
-        self._reader.close()
+        await super().aclose()
         if self._close_processor and self._processor is not None:
             self._processor._close()
             self._processor = None
@@ -154,7 +139,11 @@ class AudioStream:
             track._attach_sink(sink, bridge)
             return sink
 
-        self._reader: MediaReader[bytearray] = MediaReader(open_sink)
+        self._reader = MediaReader(open_sink)
+
+    def _event(self, item: bytearray) -> AudioFrameEvent:
+        frame = AudioFrame(item, self._sample_rate, self._num_channels, self._frame_samples)
+        return AudioFrameEvent(frame if self._processor is None else self._processed(frame))
 
     def _set_processor(
         self, processor: NoiseCancellationOptions | FrameProcessor[AudioFrame] | None, close: bool

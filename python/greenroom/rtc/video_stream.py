@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from greenroom.media.video import VideoFrame
 from greenroom.media.video_buffer import parse_type
 from greenroom.media.video_types import VideoBufferType, VideoRotation
 from greenroom.rtc import _arguments as check
-from greenroom.rtc._reader import MOST_FRAMES, MediaReader
+from greenroom.rtc._reader import MOST_FRAMES, MediaReader, MediaStream
 from greenroom.rtc.options import FrameMetadata
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class VideoFrameEvent:
     metadata: FrameMetadata | None = None
 
 
-class VideoStream:
+class VideoStream(MediaStream[_Picture, VideoFrameEvent]):
     """Frames of a remote or local track, in the encoding you ask for. It ends like an `AudioStream`.
 
     Args:
@@ -96,24 +95,6 @@ class VideoStream:
         stream._reader.follow(participant, track_source)
         return stream
 
-    def __aiter__(self) -> AsyncIterator[VideoFrameEvent]:
-        return self
-
-    async def __anext__(self) -> VideoFrameEvent:
-        format, width, height, data, timestamp_us, rotation = await self._reader.next()
-        frame = VideoFrame(width, height, VideoBufferType(format), data)
-        return VideoFrameEvent(frame, timestamp_us, _ROTATIONS[rotation])
-
-    @property
-    def dropped(self) -> int:
-        """Frames lost because the reader was too slow."""
-        sink = self._reader._sink
-        return sink.dropped if isinstance(sink, _engine.VideoSink) else 0
-
-    async def aclose(self) -> None:
-        """End the iteration now, also for a waiting reader. Idempotent."""
-        self._reader.close()
-
     def _open(self, capacity: int, format: VideoBufferType | int | None) -> None:
         capacity = check.whole("capacity in frames", capacity, 0, MOST_FRAMES)
         try:
@@ -126,4 +107,9 @@ class VideoStream:
             track._attach_sink(sink, bridge)
             return sink
 
-        self._reader: MediaReader[_Picture] = MediaReader(open_sink)
+        self._reader = MediaReader(open_sink)
+
+    def _event(self, item: _Picture) -> VideoFrameEvent:
+        format, width, height, data, timestamp_us, rotation = item
+        frame = VideoFrame(width, height, VideoBufferType(format), data)
+        return VideoFrameEvent(frame, timestamp_us, _ROTATIONS[rotation])
