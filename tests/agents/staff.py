@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import threading
 import time
 
@@ -85,3 +86,29 @@ async def page_hanger(job: JobContext) -> None:
 
 async def accept_page(req: JobRequest) -> None:
     await req.accept(page_hanger, auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE, identity=f"agent-of-{req.room.name}")
+
+
+async def counts_callers(ctx: JobContext) -> None:
+    """Asks the server who is there, before joining, and says it with the proxy that it would use."""
+    there = await ctx.api.room.list_participants(ctx.job.room.name)
+    told = {"there": [each.identity for each in there.participants], "proxy": ctx.proc.http_proxy}
+    await ctx.connect()
+    await ctx.wait_for_participant()
+    await ctx.agent.publish_data(json.dumps(told))
+
+
+async def counts_itself(ctx: JobContext) -> None:
+    """Counts with the program's own metrics."""
+    from prometheus_client import Counter
+
+    Counter("calls_taken", "Jobs that have begun").inc()
+    await ctx.connect()
+    await asyncio.Event().wait()
+
+
+async def looks_for_this(ctx: JobContext) -> None:
+    """Says whether a module was imported that nothing here needs."""
+    found = "this" in sys.modules
+    await ctx.connect()
+    await ctx.wait_for_participant()
+    await ctx.agent.publish_data(str(found))
