@@ -30,7 +30,7 @@ def say(event: str, **fields: object) -> None:
 
 
 async def entrypoint(ctx: JobContext) -> None:
-    info = ctx._info
+    info = ctx.info
     say("started", assigned=info.assigned_at or info.launched_at)
     what = ctx.job.metadata
     if what == "echo":
