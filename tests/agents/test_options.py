@@ -84,7 +84,7 @@ async def http_proxy() -> AsyncIterator[tuple[str, list[str]]]:
         await asyncio.gather(pump(reader, upstream), pump(upstream_reader, writer))
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield "http://127.0.0.1:{}".format(server.sockets[0].getsockname()[1]), seen
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
 
 
 @pytest.mark.parametrize("kind", [JobExecutorType.TASK, JobExecutorType.PROCESS])

@@ -44,15 +44,11 @@ if TYPE_CHECKING:
     from greenroom.agents import types as types
     from greenroom.agents import utils
     from greenroom.agents.plugin import Plugin
-    from greenroom.agents.simulation import (
-        Scenario,
-        ScenarioGroup,
-        ScenarioUserdata,
-        SimulationContext,
-        SimulationDispatch,
-        SimulationRun,
-        SimulationVerdict,
-    )
+    from greenroom.agents.simulation import Scenario as Scenario
+    from greenroom.agents.simulation import ScenarioGroup as ScenarioGroup
+    from greenroom.agents.simulation import ScenarioUserdata, SimulationContext, SimulationVerdict
+    from greenroom.agents.simulation import SimulationDispatch as SimulationDispatch
+    from greenroom.agents.simulation import SimulationRun as SimulationRun
 
 ServerOptions = WorkerOptions
 Worker = AgentServer
@@ -95,15 +91,11 @@ __all__ = [
     "NotGivenOr",
     "Plugin",
     "RunningJobInfo",
-    "Scenario",
-    "ScenarioGroup",
     "ScenarioUserdata",
     "ServerEnvOption",
     "ServerOptions",
     "ServerType",
     "SimulationContext",
-    "SimulationDispatch",
-    "SimulationRun",
     "SimulationVerdict",
     "Worker",
     "WorkerInfo",
