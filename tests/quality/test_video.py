@@ -34,7 +34,9 @@ class Show:
 
     async def publish(self, person: testing.Person, **options: object) -> None:
         source = rtc.TrackSource.SOURCE_SCREENSHARE if self.screen else rtc.TrackSource.SOURCE_CAMERA
-        options = {"simulcast": False, "source": source, **options}
+        # Of its own accord a small picture would be sent less often than it is captured here.
+        encoding = rtc.VideoEncoding(max_framerate=30)
+        options = {"simulcast": False, "source": source, "video_encoding": encoding, **options}
         await person.room.local_participant.publish_track(self.track, rtc.TrackPublishOptions(**options))
 
     def capture(self) -> None:
