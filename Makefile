@@ -65,9 +65,9 @@ test-python: setup build playground
 	$(PYTEST) tests $(addprefix --ignore=,$(OWN_PROCESS))
 	for part in $(OWN_PROCESS); do $(PYTEST) $$part; done
 
-test-livekit: build ## both clients through a livekit-server: make test-livekit LIVEKIT_SERVER=path/to/livekit-server
+test-livekit: build ## both clients and our agents on a livekit-server: make test-livekit LIVEKIT_SERVER=path/to/livekit-server
 	@test -x "$(LIVEKIT_SERVER)" || { echo 'set LIVEKIT_SERVER to the path of a livekit-server binary'; exit 1; }
-	LIVEKIT_SERVER="$(LIVEKIT_SERVER)" $(PYTEST) tests/interop/test_livekit_server*.py
+	LIVEKIT_SERVER="$(LIVEKIT_SERVER)" $(PYTEST) tests/interop/test_livekit_server*.py tests/agents/test_livekit_server.py
 
 demo: setup build playground ## a whole call in view: speech and video through the server, transformed, checked, written to demo/
 	$(PY) -m greenroom demo $(DEMO)

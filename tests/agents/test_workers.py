@@ -254,7 +254,7 @@ async def test_jobs_go_on_while_the_worker_has_no_connection(desk: Desk):
 async def test_what_cannot_work_says_what_to_change(desk: Desk, secret: str, says: str):
     url = desk.url if secret != SECRET else "ws://127.0.0.1:1"
     worker = AgentServer(
-        WorkerOptions(request_fnc=staff.accept_page, ws_url=url, api_key=KEY, api_secret=secret, max_retry=0)
+        WorkerOptions(request_fnc=staff.accept_page, ws_url=url, api_key=KEY, api_secret=secret, max_retry=0, port=0)
     )
     with pytest.raises(ConnectError, match=says):
         await worker.run()
