@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import re
+import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -16,7 +18,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 from livekit import api
-from livekit.protocol.sip import CreateSIPParticipantRequest, SIPParticipantInfo
+from livekit.protocol.egress import StopEgressRequest
+from livekit.protocol.ingress import ListIngressRequest
+from livekit.protocol.sip import CreateSIPInboundTrunkRequest, CreateSIPParticipantRequest, SIPParticipantInfo
 
 from greenroom import agents, rtc
 from greenroom.agents import AgentServer, JobContext, JobExecutorType, JobProcess, RunningJobInfo
@@ -26,7 +30,7 @@ from greenroom.agents.job import Job, JobAcceptArguments
 from greenroom.agents.load import CpuLoad
 from greenroom.agents.runner import JobLaunch
 from greenroom.errors import ConfigError, RequestError
-from greenroom.wire.tokens import peek_claims
+from greenroom.wire.tokens import Claims, peek_claims
 from tests.interop.official import joined, until
 
 from . import staff
@@ -60,16 +64,17 @@ async def test_a_worker_is_dispatched_by_the_name_that_counts(desk: Desk, monkey
 # -- proxies ---------------------------------------------------------------------------------------------------------
 
 
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+    writer.close()
+
+
 @contextlib.asynccontextmanager
 async def http_proxy() -> AsyncIterator[tuple[str, list[str]]]:
     """An HTTP proxy: its URL, and the first words of every request that it passed on."""
     seen: list[str] = []
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(65536):
-                writer.write(data)
-        writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -100,6 +105,54 @@ async def test_a_proxy_is_between_the_worker_and_the_server(desk: Desk, kind: Jo
         assert any("ListParticipants" in line for line in seen)
 
 
+# -- certificates ----------------------------------------------------------------------------------------------------
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of this machine that it has signed itself, and its key."""
+    made, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-keyout", key, "-out", made, "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost"),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=30,
+    )
+    return made, key
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
+async def test_a_server_with_a_certificate_of_ones_own_is_believed(desk: Desk, tmp_path: Path):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trusted, key = certificate(tmp_path)
+    context.load_cert_chain(trusted, key)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = desk.url.removeprefix("ws://").split(":")
+        upstream_reader, upstream = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(pump(reader, upstream), pump(upstream_reader, writer))
+
+    (tmp_path / "agent.py").write_text(TOLD)
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
+        url = f"wss://localhost:{server.sockets[0].getsockname()[1]}"
+        believed = {"SSL_CERT_FILE": str(trusted), "LIVEKIT_URL": url, "LIVEKIT_API_KEY": KEY}
+        environment = {**os.environ, **believed, "LIVEKIT_API_SECRET": SECRET}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "agent.py", "start"), cwd=tmp_path, env=environment
+        )
+        try:
+            async with joined(desk.server, "ada") as ada:
+                (packet,) = await ada.wait("data_received")
+            assert json.loads(packet.data)["rooms"] == ["lab"]
+        finally:
+            process.terminate()
+            async with asyncio.timeout(30):
+                await process.wait()
+
+
 # -- the API of the server -------------------------------------------------------------------------------------------
 
 
@@ -115,16 +168,15 @@ async def test_the_given_token_is_what_the_servers_api_is_called_with(desk: Desk
         await calls.aclose()
 
 
-async def test_other_services_are_called_by_their_names():
-    received: list[tuple[str, dict, CreateSIPParticipantRequest]] = []
+@contextlib.asynccontextmanager
+async def twirp() -> AsyncIterator[tuple[Api, list[tuple[str, Claims, bytes]]]]:
+    """A server's API, and every call of it: the method, the token's claims, the request. Answers are empty messages."""
+    received: list[tuple[str, Claims, bytes]] = []
 
     async def answer(request: web.Request) -> web.Response:
-        token = request.headers["Authorization"].removeprefix("Bearer ")
-        received.append(
-            (request.path, peek_claims(token), CreateSIPParticipantRequest.FromString(await request.read()))
-        )
-        info = SIPParticipantInfo(participant_identity="phone")
-        return web.Response(body=info.SerializeToString(), content_type="application/protobuf")
+        claims = peek_claims(request.headers["Authorization"].removeprefix("Bearer "))
+        received.append((request.path.removeprefix("/twirp/livekit."), claims, await request.read()))
+        return web.Response(content_type="application/protobuf")
 
     app = web.Application()
     app.add_routes([web.post("/{rest:.*}", answer)])
@@ -133,18 +185,50 @@ async def test_other_services_are_called_by_their_names():
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     calls = Api(f"ws://127.0.0.1:{runner.addresses[0][1]}", KEY, SECRET)
     try:
-        request = CreateSIPParticipantRequest(room_name="lab", sip_call_to="+123")
-        info = await calls.sip.create_sip_participant(request)
-        with pytest.raises(AttributeError, match="StartRoomCompositeEgress"):
-            _ = calls.egress.start_room_composit_egress
+        yield calls, received
     finally:
         await calls.aclose()
         await runner.cleanup()
-    ((path, claims, sent),) = received
-    assert (path, sent, info.participant_identity) == ("/twirp/livekit.SIP/CreateSIPParticipant", request, "phone")
-    assert (
-        claims.video.room_admin and claims.video.room == "lab" and claims.others["sip"] == {"admin": True, "call": True}
-    )
+
+
+async def test_other_services_are_called_by_their_names_with_what_they_need():
+    async with twirp() as (calls, received):
+        request = CreateSIPParticipantRequest(room_name="lab", sip_call_to="+123")
+        assert isinstance(await calls.sip.create_sip_participant(request), SIPParticipantInfo)
+        await calls.sip.create_inbound_trunk(CreateSIPInboundTrunkRequest())
+        await calls.egress.stop_egress(StopEgressRequest())
+        await calls.ingress.list_ingress(ListIngressRequest())
+        await calls.room.move_participant(api.MoveParticipantRequest(room="lab", destination_room="hall"))
+        await calls.room.forward_participant(api.ForwardParticipantRequest(room="lab", destination_room="hall"))
+        with pytest.raises(AttributeError, match="StartRoomCompositeEgress"):
+            _ = calls.egress.start_room_composit_egress
+    assert [path for path, _, _ in received] == [
+        "SIP/CreateSIPParticipant",
+        "SIP/CreateSIPInboundTrunk",
+        "Egress/StopEgress",
+        "Ingress/ListIngress",
+        "RoomService/MoveParticipant",
+        "RoomService/ForwardParticipant",
+    ]
+    video = [claims.video for _, claims, _ in received]
+    assert [each is not None and each.room_record for each in video] == [False, False, True, False, False, False]
+    assert [each is not None and each.ingress_admin for each in video] == [False, False, False, True, False, False]
+    assert [each.destination_room for each in video[4:] if each is not None] == ["hall", "hall"]
+    _, claims, sent = received[0]
+    assert CreateSIPParticipantRequest.FromString(sent) == request
+    assert claims.video is not None and claims.video.room_admin and claims.video.room == "lab"
+    assert claims.others["sip"] == {"admin": True, "call": True}
+
+
+async def test_one_dispatch_is_found_by_its_id(desk: Desk):
+    calls = Api(desk.url, KEY, SECRET)
+    try:
+        made = await desk.dispatch("nobody", metadata="later")
+        found = await calls.agent_dispatch.get_dispatch(made.id, "lab")
+        assert found is not None and found.metadata == "later"
+        assert await calls.agent_dispatch.get_dispatch("AD_none", "lab") is None
+    finally:
+        await calls.aclose()
 
 
 async def test_a_job_asks_for_a_service_that_this_server_has_not(desk: Desk):

@@ -166,6 +166,16 @@ class RoomApi:
         await self._api.call("RoomService/UpdateRoomMetadata", request, answer, _admin(request.room))
         return answer
 
+    async def forward_participant(self, request: m.ForwardParticipantRequest) -> None:
+        """Let a participant's tracks be in another room as well; not every server can."""
+        grants = VideoGrants(room_admin=True, room=request.room, destination_room=request.destination_room)
+        await self._api.call("RoomService/ForwardParticipant", request, m.ForwardParticipantResponse(), grants)
+
+    async def move_participant(self, request: m.MoveParticipantRequest) -> None:
+        """Let a participant go to another room; not every server can."""
+        grants = VideoGrants(room_admin=True, room=request.room, destination_room=request.destination_room)
+        await self._api.call("RoomService/MoveParticipant", request, m.MoveParticipantResponse(), grants)
+
 
 class AgentDispatchApi:
     """AgentDispatchService."""
@@ -185,6 +195,13 @@ class AgentDispatchApi:
         answer = m.AgentDispatch()
         await self._api.call("AgentDispatchService/DeleteDispatch", request, answer, _admin(room_name))
         return answer
+
+    async def get_dispatch(self, dispatch_id: str, room_name: str) -> m.AgentDispatch | None:
+        """One dispatch of a room; None when there is none of this id."""
+        answer = m.ListAgentDispatchResponse()
+        request = m.ListAgentDispatchRequest(dispatch_id=dispatch_id, room=room_name)
+        await self._api.call("AgentDispatchService/ListDispatch", request, answer, _admin(room_name))
+        return next((each for each in answer.agent_dispatches if each.id == dispatch_id), None)
 
     async def list_dispatch(self, room_name: str) -> list[m.AgentDispatch]:
         """The dispatches of a room."""
@@ -209,20 +226,30 @@ class ServiceApi:
         from greenroom.wire.services import methods
 
         known = methods(self._service)
-        method = known.get(name.replace("_", ""))
+        # "create_inbound_trunk" is CreateSIPInboundTrunk.
+        long = name.replace("_", self._service.lower(), 1)
+        method = known.get(name.replace("_", "")) or known.get(long.replace("_", ""))
         if name.startswith("__") or method is None:
             names = ", ".join(each.name.partition("/")[2] for each in known.values())
             raise AttributeError(f"{self._service} has no method {name!r}: there are {names}")
 
         async def call(request: m.Message) -> Any:
             room = str(getattr(request, "room_name", ""))
-            grants = VideoGrants(room_admin=bool(room), room=room, room_record=True, ingress_admin=True)
-            return await self._api.call(method.name, request, method.answer(), grants, _SIP_GRANTS)
+            grants, others = _service_grants(self._service, room)
+            return await self._api.call(method.name, request, method.answer(), grants, others)
 
         return call
 
 
-_SIP_GRANTS: Mapping[str, Mapping[str, object]] = {"sip": {"admin": True, "call": True}}
+def _service_grants(service: str, room: str) -> tuple[VideoGrants, Mapping[str, Mapping[str, object]]]:
+    """What a token must allow for calls of a service."""
+    match service:
+        case "Egress":
+            return VideoGrants(room_record=True), {}
+        case "Ingress":
+            return VideoGrants(ingress_admin=True), {}
+        case _:
+            return VideoGrants(room_admin=bool(room), room=room), {"sip": {"admin": True, "call": True}}
 
 
 def _admin(room: str) -> VideoGrants:
