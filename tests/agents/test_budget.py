@@ -13,7 +13,7 @@ from greenroom.server import Server
 
 HEAVY = {
     "aiohttp", "argparse", "cryptography", "google.protobuf", "jwt", "livekit", "multiprocessing", "numpy",
-    "prometheus_client", "rich", "typer", "watchfiles", "websockets",
+    "prometheus_client", "rich", "typer", "watchfiles",
 }  # fmt: skip
 #: Ours, for running a worker or a job, for the server and its API, for video, files and encryption.
 LATER = {

@@ -10,7 +10,7 @@ import pytest
 
 #: Other people's, and our own that load them or that most programs do without.
 LATER = {
-    "aiohttp", "google.protobuf", "jwt", "livekit", "numpy", "rich", "typer", "websockets",
+    "aiohttp", "google.protobuf", "jwt", "livekit", "numpy", "rich", "typer",
     "greenroom.media.audio_mixer", "greenroom.media.audio_processing", "greenroom.media.audio_resampler",
     "greenroom.media.video", "greenroom.media.wav", "greenroom.protocol.client_streams", "greenroom.rtc._connection",
     "greenroom.rtc._dispatch", "greenroom.rtc.data_stream", "greenroom.rtc.data_track", "greenroom.rtc.e2ee",

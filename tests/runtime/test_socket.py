@@ -12,15 +12,18 @@ from pathlib import Path
 import pytest
 from aiohttp import WSMsgType, web
 
+from greenroom.protocol.client_websocket import Closed
 from greenroom.runtime import socket as sockets
+from greenroom.runtime import websocket as websockets
 from greenroom.runtime.proxies import proxy_for
-from greenroom.runtime.socket import OUTBOX_LIMIT, SignalSocket, SocketRefusedError, connect
+from greenroom.runtime.socket import OUTBOX_LIMIT, SignalSocket, SocketRefusedError
+from greenroom.runtime.websocket import WebSocket
 from greenroom.wire import messages as m
 from greenroom.wire.signal import MAX_SIGNAL_SIZE
 
 pytestmark = pytest.mark.loopback
 
-TOKEN = "a secret token"
+TOKEN = "a-secret-token"
 PING = m.SignalRequest(ping=7)
 
 
@@ -177,11 +180,11 @@ async def test_a_failing_handler_does_not_end_the_connection(caplog):
 
 async def test_the_end_is_told_once_with_its_code():
     async def leave(socket: web.WebSocketResponse) -> None:
-        await socket.close(code=1001)
+        await socket.close(code=1001, message=b"going away")
 
     async with far(leave) as end:
         socket = await end.open()
-        assert "received 1001 (going away)" in await soon(end.closed)
+        assert "code 1001, going away" in await soon(end.closed)
         socket.send(PING)
         await socket.close()
         assert end.closed.empty()
@@ -194,7 +197,7 @@ async def test_a_message_beyond_the_limit_ends_the_connection():
 
     async with far(flood) as end:
         await end.open()
-        assert "1009 (message too big)" in await soon(end.closed)
+        assert "code 1009, a message of more than" in await soon(end.closed)
         assert end.received.empty()
 
 
@@ -215,7 +218,7 @@ async def test_a_server_that_does_not_read_is_given_up_at_the_limit():
             await asyncio.sleep(0)
             if not end.closed.empty():
                 break
-        assert "does not read the signalling connection" in await soon(end.closed)
+        assert "does not read" in await soon(end.closed)
         async with asyncio.timeout(10):
             await socket.close()
         go.set()
@@ -232,7 +235,7 @@ async def test_closing_does_not_wait_for_a_server_that_does_not_answer(monkeypat
         socket = await end.open()
         async with asyncio.timeout(10):
             await socket.close()
-        assert socket._socket.transport.is_closing() and not socket._tasks
+        assert socket._socket._writer.is_closing() and not socket._tasks
         go.set()
 
 
@@ -250,7 +253,7 @@ async def test_closing_can_be_cancelled_and_still_frees_everything():
         closing.cancel()
         await asyncio.wait([closing])
         assert closing.cancelled()
-        assert socket._socket.transport.is_closing()
+        assert socket._socket._writer.is_closing()
         go.set()
 
 
@@ -263,12 +266,34 @@ async def test_a_peer_that_answers_no_ping_is_given_up():
         writer.write(_accept(key))
         await go.wait()
 
+    closed: asyncio.Queue[str] = asyncio.Queue()
     async with raw(deaf) as port:
-        async with asyncio.timeout(10):
-            socket = await connect(f"ws://127.0.0.1:{port}", TOKEN, max_size=1000, heartbeat=0.1)
-            await socket.wait_closed()
-        assert socket.close_code == 1006
+        socket = await WebSocket.open(f"ws://127.0.0.1:{port}", TOKEN, max_size=1000)
+        signalling = SignalSocket(socket, lambda message: None, closed.put_nowait, 0.1)
+        assert "did not answer within 0.05 s" in await soon(closed)
+        await signalling.close()
         go.set()
+
+
+async def test_a_peer_that_answers_pings_is_kept():
+    pings: asyncio.Queue[bytes] = asyncio.Queue()
+    closed: asyncio.Queue[str] = asyncio.Queue()
+
+    async def alive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        key = next(line[19:] for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key: "))
+        writer.write(_accept(key))
+        while ping := await reader.read(6):
+            pings.put_nowait(ping)
+            writer.write(b"\x8a\x00")
+
+    async with raw(alive) as port:
+        socket = await WebSocket.open(f"ws://127.0.0.1:{port}", TOKEN, max_size=1000)
+        signalling = SignalSocket(socket, lambda message: None, closed.put_nowait, 0.2)
+        for _ in range(4):
+            assert (await soon(pings))[:2] == b"\x89\x80"
+        assert closed.empty()
+        await signalling.close()
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------
@@ -299,7 +324,7 @@ async def test_a_refusal_has_the_status_and_the_servers_words(head: bytes, body:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (b"", "valid HTTP response"),
+        (b"", "without an answer"),
         (b"SSH-2.0-server\r\n", "SSH-2.0"),
         (
             b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
@@ -316,6 +341,13 @@ async def test_what_is_no_websocket_server_is_said(answer: bytes, words: str):
         with pytest.raises(SocketRefusedError, match=words) as refused:
             await Far().open(f"ws://127.0.0.1:{port}/rtc")
     assert refused.value.status == 0
+
+
+@pytest.mark.parametrize("token", ["a token", "token\n", "t\u00f6ken"])
+async def test_what_can_be_no_token_is_refused_before_anything_is_sent(token: str):
+    with pytest.raises(SocketRefusedError, match="characters that no token has") as refused:
+        await WebSocket.open("ws://127.0.0.1:1", token, max_size=1000)
+    assert refused.value.status == 401
 
 
 @pytest.mark.parametrize("url", ["ws://127.0.0.1:1/rtc", "ws://no-such-host.invalid/rtc", "gopher://host/rtc"])
@@ -378,9 +410,9 @@ def _server_tls(certificate: Path):
 def trusting(certificate: Path, monkeypatch: pytest.MonkeyPatch):
     """Our side trusts the certificate, as an administrator would have it: by SSL_CERT_FILE."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate.with_suffix(".crt")))
-    sockets._tls.cache_clear()
+    websockets._tls.cache_clear()
     yield
-    sockets._tls.cache_clear()
+    websockets._tls.cache_clear()
 
 
 async def test_over_tls_a_trusted_server_is_talked_to(certificate: Path, trusting: None):
@@ -437,28 +469,29 @@ async def test_the_environments_proxy_is_used(variable: str, monkeypatch: pytest
 async def test_tls_goes_through_the_proxy_too(certificate: Path, trusting: None):
     async with far(echo, _server_tls(certificate)) as end, proxy() as (port, asked):
         async with asyncio.timeout(10):
-            socket = await connect(end.url, TOKEN, max_size=1000, proxy=f"http://127.0.0.1:{port}")
-        await socket.send(PING.SerializeToString())
-        async with asyncio.timeout(10):
-            assert m.SignalResponse.FromString(await socket.recv()).pong == 7
-        await socket.close()
+            socket = await WebSocket.open(end.url, TOKEN, max_size=1000, proxy=f"http://127.0.0.1:{port}")
+            await socket.send(PING.SerializeToString())
+            assert m.SignalResponse.FromString(await socket.receive()).pong == 7
+            socket.close()
+            assert isinstance(await socket.receive(), Closed)
+        socket.abort()
     assert len(asked) == 1
 
 
 async def test_a_proxys_credentials_come_from_its_url_and_its_refusal_is_said():
     async with far(echo) as end, proxy(b"ada:secret") as (port, asked):
         async with asyncio.timeout(10):
-            socket = await connect(end.url, TOKEN, max_size=1000, proxy=f"http://ada:secret@127.0.0.1:{port}")
-            await socket.close()
+            socket = await WebSocket.open(end.url, TOKEN, max_size=1000, proxy=f"http://ada:secret@127.0.0.1:{port}")
+            socket.abort()
             with pytest.raises(SocketRefusedError, match="407") as refused:
-                await connect(end.url, TOKEN, max_size=1000, proxy=f"http://127.0.0.1:{port}")
+                await WebSocket.open(end.url, TOKEN, max_size=1000, proxy=f"http://127.0.0.1:{port}")
         assert refused.value.status == 0
     assert len(asked) == 1
 
 
-async def test_a_socks_proxy_is_refused_with_what_it_needs():
-    with pytest.raises(SocketRefusedError, match="python-socks"):
-        await connect("ws://server.example", TOKEN, max_size=1000, proxy="socks5h://127.0.0.1:1")
+async def test_a_proxy_that_is_none_for_http_is_refused():
+    with pytest.raises(SocketRefusedError, match=r"must be http://host:port, not socks5h://127\.0\.0\.1"):
+        await WebSocket.open("ws://server.example", TOKEN, max_size=1000, proxy="socks5h://127.0.0.1:1")
 
 
 @pytest.mark.parametrize(
@@ -473,6 +506,12 @@ async def test_a_socks_proxy_is_refused_with_what_it_needs():
         ("wss://server.example", {"https_proxy": "http://p:1", "no_proxy": ".example"}, None),
         ("wss://server.example:99", {"https_proxy": "http://p:1", "no_proxy": "server.example:98"}, "http://p:1"),
         ("wss://user:word@server.example:98", {"https_proxy": "http://p:1", "no_proxy": "server.example:98"}, None),
+        ("ws://server.example", {"http_proxy": "http://p:1", "no_proxy": "a, server.example"}, None),
+        ("ws://myserver.example", {"http_proxy": "http://p:1", "no_proxy": "server.example"}, "http://p:1"),
+        ("ws://server.example", {"http_proxy": "http://p:1", "NO_PROXY": "*"}, None),
+        ("ws://server.example", {"http_proxy": "", "HTTP_PROXY": "http://p:1"}, None),
+        ("ws://server.example", {"HTTP_PROXY": "http://p:1", "REQUEST_METHOD": "GET"}, None),
+        ("wss://server.example", {"HTTPS_PROXY": "http://p:1", "REQUEST_METHOD": "GET"}, "http://p:1"),
         ("ws://127.0.0.1:7880", {"http_proxy": "http://p:1"}, None),
         ("ws://[::1]:7880", {"http_proxy": "http://p:1"}, None),
         ("ws://localhost:7880", {"http_proxy": "http://p:1"}, None),

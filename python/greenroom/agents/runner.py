@@ -27,9 +27,9 @@ __all__ = ["JobLaunch", "JobRunner", "Watcher", "import_for_joining"]
 log = logging.getLogger("greenroom.agents")
 
 _FOR_JOINING = (
-    "websockets.asyncio.client",
     "encodings.idna",
     "jwt",
+    "uuid",
     "greenroom.rtc._connection",
     "greenroom.rtc._dispatch",
     "greenroom.rtc._local_tracks",
