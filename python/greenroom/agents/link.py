@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from urllib.parse import quote
 
-from greenroom.runtime.socket import MessageSocket, SocketRefusedError, connect
+from greenroom.runtime.socket import MessageSocket, SocketRefusedError
+from greenroom.runtime.websocket import WebSocket
 from greenroom.wire import messages as m
 from greenroom.wire.tokens import Claims, VideoGrants, encode_token
 
@@ -49,14 +50,14 @@ class WorkerLink(MessageSocket[m.WorkerMessage, m.ServerMessage]):
         address = f"{url.rstrip('/')}/agent" + (f"?worker_token={quote(hosted)}" if hosted else "")
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
-                socket = await connect(address, token, max_size=_MAX_MESSAGE, heartbeat=HEARTBEAT_INTERVAL, proxy=proxy)
+                socket = await WebSocket.open(address, token, max_size=_MAX_MESSAGE, proxy=proxy)
         except SocketRefusedError as refused:
             raise SocketRefusedError(_refusal(url, refused), url, refused.status) from refused
         except TimeoutError as error:
             raise SocketRefusedError(
                 f"no answer from {url} (LIVEKIT_URL, --url) within {_CONNECT_TIMEOUT:g} s", url, 0
             ) from error
-        return cls(socket, on_message, on_closed)
+        return cls(socket, on_message, on_closed, HEARTBEAT_INTERVAL)
 
 
 def _refusal(url: str, refused: SocketRefusedError) -> str:
