@@ -127,6 +127,20 @@ def test_a_section_that_stops_sending_ends_its_track(stage):
     assert list(ada.member.tracks) == [sid]
 
 
+def test_a_section_that_brings_another_announced_track_changes_hands(stage):
+    ada, bob = stage.join("ada"), stage.join("bob")
+    first = ada.publish("c1", mid="7")
+    handle = stage.commands(outputs.AddTrack)[0].track
+    second = ada.publish("c2", mid="7")
+    assert stage.commands(outputs.RemoveTrack) == [outputs.RemoveTrack(handle)]
+    assert list(ada.member.tracks) == [second] != [first]
+    assert [track.sid for track in bob.told("update")[-1].participants[0].tracks] == [second]
+    # The same offer again, or one of a client that names its track anew without announcing another, changes nothing.
+    for track_id in ("c2", "c3"):
+        ada.negotiate(section("7", "audio", track_id))
+        assert list(ada.member.tracks) == [second]
+
+
 @pytest.mark.parametrize(
     ("grants", "request_fields", "reason"),
     [

@@ -101,9 +101,13 @@ class PublishDesk:
         return None
 
     def ended(self, sections: Sequence[SectionLike]) -> list[str]:
-        """Take out and return the sids of tracks whose section stopped sending."""
-        receiving = {section.mid for section in sections if section.receiving}
-        gone = [mid for mid in self.mids if mid not in receiving]
+        """Take out and return the sids of tracks whose section stopped sending, or sends one that was announced since.
+
+        The latter is what a client offers that takes a track down and puts another up before it is asked for its offer.
+        """
+        announced = {cid for pending in self.pending.values() for cid in pending.cids}
+        kept = {section.mid for section in sections if section.receiving and section.track_id not in announced}
+        gone = [mid for mid in self.mids if mid not in kept]
         return [self.mids.pop(mid) for mid in gone]
 
 

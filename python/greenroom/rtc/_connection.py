@@ -186,9 +186,20 @@ class Connection:
             limit = f"{NEGOTIATION_TIMEOUT:g} s"
             raise PublishError(f"the media connection did not take the track up within {limit}") from None
 
-    def offer(self) -> None:
-        """Offer what was removed."""
-        self._apply([io.CreateOffer(io.Target.PUBLISHER)])
+    async def removals_negotiated(self) -> None:
+        """Return when the server knows of every sender that was removed."""
+        try:
+            async with asyncio.timeout(NEGOTIATION_TIMEOUT):
+                await self.peers.removals_negotiated()
+        except TimeoutError:
+            raise PublishError(f"the server did not answer an offer within {NEGOTIATION_TIMEOUT:g} s") from None
+
+    def offer_removal(self, sender: int) -> None:
+        """Offer that a sender is gone."""
+        try:
+            self.peers.offer_removal(sender)
+        except EngineClosedError as error:
+            self._apply(self.session.fail(f"the media engine is gone: {error}"))
 
     async def send_packet(self, packet: m.DataPacket, *, reliable: bool) -> None:
         """Send a data packet; reliably = returns when it has left our queue.

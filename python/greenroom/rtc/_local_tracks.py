@@ -93,8 +93,9 @@ class LocalTracks:
         if sid not in self._sending:
             known = ", ".join(self._sending) or "none"
             raise UnpublishTrackError(f"{sid} is not published here (published: {known})")
+        sender = self._sending[sid].sender
         self._end(sid)
-        self._connection.offer()
+        self._connection.offer_removal(sender)
 
     async def republish(self) -> None:
         """Publish everything again after joining anew, under new sids.
@@ -133,6 +134,7 @@ class LocalTracks:
         """Announce a track and have its section accepted. When it fails, or is cancelled, it is taken down again."""
         chosen = plan(track, options, encryption=self._room._encryption._type)
         info = await self._connection.publish(add_track_request(track, options, chosen, cid))
+        await self._connection.removals_negotiated()
         sender = _engine.new_handle()
         self._add_sender(sender, track, chosen, cid, negotiated_codec(info, chosen))
         try:
@@ -174,7 +176,7 @@ class LocalTracks:
     def _take_down(self, sender: int) -> None:
         """Stop sending, and tell the server by an offer."""
         self._remove_sender(sender)
-        self._connection.offer()
+        self._connection.offer_removal(sender)
 
     def _attach(self, sending: Sending) -> None:
         track, publication, connection = sending.track, sending.publication, self._connection

@@ -30,6 +30,7 @@ class Peers:
         self._sending = Waiters()
         self._channels: dict[str, asyncio.Future[None]] = {}
         self._senders: dict[int, asyncio.Future[None]] = {}
+        self._leaving: dict[int, asyncio.Future[None]] = {}
         self._first_offer: asyncio.Future[_engine.Offer] | None = None
 
     @property
@@ -59,6 +60,8 @@ class Peers:
         for done in self._senders.values():
             if not done.done():
                 done.set_exception(error)
+        for sender in list(self._leaving):
+            self._left(sender)
         self._channels = {label: opened for label, opened in self._channels.items() if not opened.done()}
 
     def end(self, error: Exception) -> None:
@@ -131,6 +134,17 @@ class Peers:
         finally:
             self._senders.pop(sender, None)
 
+    def offer_removal(self, sender: int) -> None:
+        """Offer that this sender is gone."""
+        if io.Target.PUBLISHER in self._handles:
+            self._leaving[sender] = silent_future()
+            self.command(io.CreateOffer(io.Target.PUBLISHER))
+
+    async def removals_negotiated(self) -> None:
+        """Return when the server knows that every removed sender is gone: until then no other may take its section."""
+        while self._leaving:
+            await asyncio.shield(next(iter(self._leaving.values())))
+
     # -- data ------------------------------------------------------------------------------------------------------
 
     async def channel_open(self, label: str) -> None:
@@ -183,10 +197,17 @@ class Peers:
                     self._accepted(event.sections)
 
     def _accepted(self, sections: list[_engine.Section]) -> None:
+        for sender in self._leaving.keys() - {section.sending for section in sections}:
+            self._left(sender)
         for section in sections:
             done = self._senders.get(section.sending)
             if done is not None and not done.done():
                 done.set_result(None)
+
+    def _left(self, sender: int) -> None:
+        done = self._leaving.pop(sender)
+        if not done.done():
+            done.set_result(None)
 
     def _channel(self, label: str) -> asyncio.Future[None]:
         if label not in self._channels:
