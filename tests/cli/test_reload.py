@@ -105,6 +105,9 @@ async def developing(folder: Path, server: Server, *options: str) -> AsyncIterat
     try:
         await until(lambda: machine(server).worker_count == 1)
         yield program
+    except (AssertionError, TimeoutError) as error:
+        error.add_note("".join(program.said))
+        raise
     finally:
         if program.process.returncode is None:
             program.process.send_signal(signal.SIGINT)
@@ -136,12 +139,8 @@ async def dispatch(server: Server, metadata: str = "") -> None:
         await lk.agent_dispatch.create_dispatch(wanted)
 
 
-async def hears(client: Client, frequency: int, *, after: int = 0) -> rtc.RemoteParticipant:
+async def hears(client: Client, frequency: int) -> rtc.RemoteParticipant:
     """Who sends a tone of that frequency; waits for it."""
-
-    def wanted(publication, participant) -> bool:
-        return True
-
     async with asyncio.timeout(30):
         while True:
             for participant in list(client.room.remote_participants.values()):

@@ -11,13 +11,13 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from greenroom.agents import handover, logs
-from greenroom.agents.loading import collected
+from greenroom.agents.loading import collected, users_traceback
 from greenroom.agents.options import DEFAULT_URL, ServerEnvOption, WorkerOptions, log_level_of
 from greenroom.agents.worker import AgentServer
-from greenroom.errors import GreenroomError
+from greenroom.errors import ConfigError, GreenroomError
 from greenroom.runtime.tasks import TaskSet
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ def run_app(server: AgentServer | WorkerOptions, arguments: Sequence[str] | None
         _COMMANDS[options.command](worker, options)
     except GreenroomError as error:
         sys.stderr.write(f"error: {error}\n")
+        sys.exit(handover.GAVE_UP if worker._succession is not None else 1)
+    except Exception as error:  # noqa: BLE001 - the program's own mistake, shown to who wrote it
+        sys.stderr.write(f"{users_traceback(error)}error: the worker failed, see above\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -131,8 +134,9 @@ def _dev(server: AgentServer, options: argparse.Namespace) -> None:
     if server._succession is None and options.reload and program is not None:
         from greenroom.agents.reload import Reloader
 
-        reloader = Reloader([sys.executable, *sys.orig_argv[1:]], program, {}, log.info)
+        reloader = Reloader([sys.executable, *sys.orig_argv[1:]], program, {}, log.info, may_give_up=True)
         run_loop(_until_interrupted(reloader.keep_running()))
+        sys.exit(1 if reloader.gave_up.is_set() else 0)
     else:
         run_loop(work(server, devmode=True, drain=False), debug=options.asyncio_debug)
 
@@ -156,23 +160,45 @@ async def _until_interrupted(forever: Coroutine[Any, Any, None]) -> None:
 
 def _connect(server: AgentServer, options: argparse.Namespace) -> None:
     _prepare(server, options, devmode=True)
+    if not options.room:
+        raise ConfigError("--room must name the room to join")
+    server.options.validate_config(True)
     run_loop(_run_in_room(server, options.room, options.participant_identity))
 
 
 async def _run_in_room(server: AgentServer, room: str, identity: str | None) -> None:
-    """One job in one room, without registering."""
-    ended = asyncio.Event()
-    server.on("job_ended", ended.set)
+    """One job in one room, without registering.
 
-    @server.on("worker_started")
-    async def run_job() -> None:
-        await server.simulate_job(room, agent_identity=identity)
-        if server.active_jobs:
-            await ended.wait()
-        await server.aclose()
+    Raises:
+        SocketRefusedError: there is no server, or it does not know the key.
+        ConfigError: the job failed; why has been logged.
+    """
+    from greenroom.agents.link import WorkerLink
 
+    credentials = server.options.credentials()
+    await WorkerLink.check(credentials, server.options.proxy(credentials[0]))
+    started, ended = asyncio.Event(), asyncio.Event()
+    errors: list[str] = []
+
+    def job_ended(_job_id: str, error: str) -> None:
+        errors.append(error)
+        ended.set()
+
+    server.once("worker_started", started.set)
+    server.on("job_ended", job_ended)
+    tasks = TaskSet(log)
+    running = tasks.spawn(server.run(devmode=True, unregistered=True), name="worker")
     with _signals(ended.set):
-        await server.run(devmode=True, unregistered=True)
+        await asyncio.wait([running, tasks.spawn(started.wait(), name="start")], return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            await server.simulate_job(room, agent_identity=identity)
+            if server.active_jobs:
+                await ended.wait()
+            await server.aclose()
+        await tasks.close(but=[running])
+        await running
+    if any(errors):
+        raise ConfigError("the job failed, see above")
 
 
 def _console(server: AgentServer, options: argparse.Namespace) -> None:
@@ -211,7 +237,11 @@ def _prepare(server: AgentServer, options: argparse.Namespace, *, devmode: bool)
 def _parser() -> argparse.ArgumentParser:
     import argparse
 
-    parser = argparse.ArgumentParser(description="Run this agent.")
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            self.exit(2, f"error: {message}; `{self.prog} --help` shows what there is\n")
+
+    parser = Parser(description="Run this agent.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     helps = {
         "start": "production: JSON logs, jobs finish before it ends",

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from greenroom.agents.api import Api
     from greenroom.agents.executors import Executor
 
-__all__ = ["VARIABLE", "Channel", "Estate", "Succession", "dispatch_again", "inherited"]
+__all__ = ["GAVE_UP", "VARIABLE", "Channel", "Estate", "Succession", "dispatch_again", "inherited"]
 
 log = logging.getLogger("greenroom.agents")
 
+#: Exit status of a run whose worker cannot work as it is set up.
+GAVE_UP = 78
 #: In the environment of a run: the number of its end of the channel.
 VARIABLE = "GREENROOM_HANDOVER"
 _LENGTH_BYTES = 4

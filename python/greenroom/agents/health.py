@@ -57,7 +57,7 @@ class HealthPage:
 
         Raises:
             PortInUseError: a port is taken.
-            ConfigError: the address is not one of this machine's, or the port needs privileges.
+            ConfigError: a port is none, the address is not one of this machine's, or the port needs privileges.
         """
         from aiohttp import web
 
@@ -69,6 +69,9 @@ class HealthPage:
         await self._runner.setup()
         wanted = {"port": port} if metrics_port is None else {"port": port, "prometheus_port": metrics_port}
         for option, each in wanted.items():
+            if not isinstance(each, int) or not 0 <= each < 65536:
+                await self.close()
+                raise ConfigError(f"{option} of the worker's options must be 0 to 65535, not {each!r}")
             try:
                 await web.TCPSite(self._runner, host or "0.0.0.0", each).start()
             except OSError as error:

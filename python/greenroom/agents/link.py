@@ -59,9 +59,21 @@ class WorkerLink(MessageSocket[m.WorkerMessage, m.ServerMessage]):
             ) from error
         return cls(socket, on_message, on_closed, HEARTBEAT_INTERVAL)
 
+    @classmethod
+    async def check(cls, credentials: tuple[str, str, str], proxy: str | None) -> None:
+        """See whether a worker could connect.
+
+        Raises:
+            SocketRefusedError: it could not; the message says what to change.
+        """
+        link = await cls.open(credentials, proxy, lambda message: None, lambda detail: None)
+        await link.close()
+
 
 def _refusal(url: str, refused: SocketRefusedError) -> str:
     match refused.status:
+        case 0 if "WRONG_VERSION_NUMBER" in str(refused):
+            return f"{url} does not speak TLS (LIVEKIT_URL, --url): is it ws:// instead of wss://?"
         case 0:
             return f"no server at {url} (LIVEKIT_URL, --url): {refused}"
         case 401:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,9 @@ from greenroom.errors import ConfigError, StateError
 if TYPE_CHECKING:
     from greenroom.agents.worker import AgentServer
 
-__all__ = ["Program", "collected", "load", "preparations", "refuse_while_loading"]
+__all__ = ["Program", "collected", "load", "preparations", "refuse_while_loading", "users_traceback"]
 
+_PACKAGE = str(Path(__file__).parent.parent)
 #: What other processes call before they load the program, as "module:function".
 preparations: list[str] = []
 #: While a file is loaded: the workers that it wants to run. None = nothing is loaded.
@@ -65,7 +67,7 @@ def load(path: Path, *, guarded: bool = True, as_main: bool = False) -> Program:
         as_main: the file becomes this process's main module, as if Python had been started with it.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, it is not Python, or it imports what is not there.
     """
     if not path.is_file():
         raise ConfigError(f"there is no file {path}")
@@ -77,8 +79,31 @@ def load(path: Path, *, guarded: bool = True, as_main: bool = False) -> Program:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     with _collect() as workers:
-        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+        try:
+            exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+        except SyntaxError as error:
+            where = f"{error.filename or path}, line {error.lineno}" if error.lineno else str(path)
+            raise ConfigError(f"{where}: {error.msg}: {(error.text or '').strip()}".rstrip(": ")) from error
+        except ImportError as error:
+            advice = "; install it, or correct its name" if isinstance(error, ModuleNotFoundError) else ""
+            raise ConfigError(f"{path}, line {_line_in(path, error)}: {error}{advice}") from error
     return Program(path, module, workers)
+
+
+def _line_in(path: Path, error: BaseException) -> int:
+    """The line of a file that an error came through; 0 when it did not."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return next((line for frame, line in frames if frame.f_code.co_filename == str(path)), 0)
+
+
+def users_traceback(error: BaseException) -> str:
+    """A traceback that begins in the program, after the last frame of this package that called it."""
+    begin = trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        if trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            begin = trace.tb_next
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, begin))
 
 
 def collected(server: AgentServer) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+from datetime import UTC, datetime
 
 from greenroom.agents.context import job_fields
 
@@ -20,7 +22,7 @@ _QUIET = ("asyncio", "aiohttp", "watchfiles", "websockets")
 
 def to_terminal(level: str) -> None:
     """Readable logs on stderr, coloured when it is a terminal."""
-    _set_up(_TerminalFormatter(colour=sys.stderr.isatty()), level)
+    _set_up(_TerminalFormatter(colour=sys.stderr.isatty() and "NO_COLOR" not in os.environ), level)
 
 
 def to_json(level: str) -> None:
@@ -56,7 +58,7 @@ class _TerminalFormatter(logging.Formatter):
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "name": record.name,
             "message": record.getMessage(),

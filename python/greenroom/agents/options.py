@@ -267,6 +267,8 @@ class WorkerOptions:
         secret = self.api_secret or os.environ.get("LIVEKIT_API_SECRET") or ""
         if not url.startswith(("ws://", "wss://", "http://", "https://")):
             raise ConfigError(f"the server's URL must begin with ws:// or wss://, not {url!r} (LIVEKIT_URL, --url)")
+        if not url.partition("://")[2].strip("/"):
+            raise ConfigError(f"the server's URL {url!r} names no host (LIVEKIT_URL, --url)")
         if not key or not secret:
             missing = "LIVEKIT_API_KEY (--api-key)" if not key else "LIVEKIT_API_SECRET (--api-secret)"
             raise ConfigError(f"{missing} is not set: a worker needs an API key of the server and its secret")

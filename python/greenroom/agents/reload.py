@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from greenroom.agents.handover import VARIABLE, Channel, Estate
+from greenroom.agents.handover import GAVE_UP, VARIABLE, Channel, Estate
 from greenroom.runtime.tasks import TaskSet
 
 __all__ = ["Reloader", "end_process"]
@@ -39,7 +39,13 @@ class Reloader:
     """Runs a command, whose program ends with `cli.run_app`, anew when Python code in the program's folder changes."""
 
     def __init__(
-        self, command: Sequence[str], program: Path, environment: Mapping[str, str], tell: Callable[[str], None]
+        self,
+        command: Sequence[str],
+        program: Path,
+        environment: Mapping[str, str],
+        tell: Callable[[str], None],
+        *,
+        may_give_up: bool = False,
     ) -> None:
         """Prepare; nothing is run yet.
 
@@ -48,24 +54,29 @@ class Reloader:
             program: its file; the folder of that is watched, with what is in it.
             environment: added to that of this process.
             tell: gets a line for the developer.
+            may_give_up: stop, and set `gave_up`, when the worker of the first run finds that it cannot work: it has
+                told why, and what has to be changed may not be in the program.
         """
         self._command = command
         self._folder = program.resolve().parent
         self._environment = environment
         self._tell = tell
+        self._may_give_up = may_give_up
         self._tasks = TaskSet(log)
         self._changed = asyncio.Event()
         self._current: _Run | None = None
         self._handing_over: asyncio.Task[None] | None = None
+        self._runs = 0
+        self.gave_up = asyncio.Event()
 
     async def keep_running(self) -> None:
-        """Run the program, anew whenever it is saved, until cancelled."""
+        """Run the program, anew whenever it is saved, until cancelled or `gave_up`."""
         watching = self._tasks.spawn(self._watch(), name="watching files")
         try:
-            while not watching.done():
+            while not watching.done() and not self.gave_up.is_set():
                 self._changed.clear()
                 await self._replace()
-                await _first(self._changed.wait(), asyncio.wait([watching]))
+                await _first(self._changed.wait(), self.gave_up.wait(), asyncio.wait([watching]))
         finally:
             await self._tasks.close()
             if self._current is not None:
@@ -91,7 +102,7 @@ class Reloader:
             if run.over.is_set():
                 self._tell(self._failure(run))
                 return
-            before, self._current = self._current, run
+            before, self._current, self._runs = self._current, run, self._runs + 1
             estate = Estate() if before is None else await before.release()
             run.say("take", estate)
             self._tasks.spawn(self._mourn(run), name="end of a run")
@@ -110,7 +121,11 @@ class Reloader:
     async def _mourn(self, run: _Run) -> None:
         """Say that a run has ended although nothing replaces it."""
         await run.over.wait()
-        if run is self._current:
+        if run is not self._current:
+            return
+        if run.status == GAVE_UP and self._runs == 1 and self._may_give_up:
+            self.gave_up.set()
+        else:
             self._tell(f"the worker has ended (status {run.status}); it is run again when its program is saved")
 
     async def _hand_over(self, before: _Run, run: _Run, estate: Estate) -> None:

@@ -44,6 +44,8 @@ T = TypeVar("T")
 #: Seconds.
 UPDATE_LOAD_INTERVAL = 0.5
 _SHORTEST_TOKEN = 600.0
+#: HTTP statuses of refusals that may be over soon, other than those from 500 on.
+_PASSING = (408, 425, 429)
 
 
 @dataclasses.dataclass(slots=True)
@@ -280,8 +282,12 @@ class WorkerRun:
                 self._credentials, self._setup.options.proxy(self._credentials[0]), self._received, self._lost
             )
         except SocketRefusedError as refused:
-            log.warning("%s", refused)
-            self._apply(self.machine.refused(str(refused), final=refused.status in (401, 404)))
+            final = 200 <= refused.status < 500 and refused.status not in _PASSING
+            outputs = self.machine.refused(str(refused), final=final)
+            for again in outputs:
+                if isinstance(again, worker_io.Connect):
+                    log.warning("%s; trying again in %.1f s", refused, again.delay)
+            self._apply(outputs)
         except Exception as error:  # noqa: BLE001 - `run` raises it: a worker that never connects must not wait in silence
             self._finish(error)
         else:
@@ -387,7 +393,7 @@ class WorkerRun:
             api_secret=self._credentials[2],
         )
         self.jobs[job_id] = info
-        log.info("job %s in room %r starts", job_id, info.job.room.name)
+        log.info("job %s in room %r starts", job_id, info.job.room.name, extra=_fields(info))
         try:
             self._executor.launch(launch)
         except ConfigError as error:
@@ -419,7 +425,7 @@ class WorkerRun:
             self._setup.succession.job_ended(info, error)
         self._figures.failed += bool(error)
         self._figures.succeeded += not error
-        log.info("job %s %s", job_id, "failed" if error else "ended")
+        log.info("job %s %s", job_id, "failed" if error else "ended", extra=_fields(info))
         self._apply(self.machine.job_ended(self._loop.time(), job_id, error))
         self._owner.emit("job_ended", job_id, error)
 
@@ -531,6 +537,11 @@ def _registration(options: WorkerOptions) -> m.RegisterWorkerRequest:
             agent=True,
         ),
     )
+
+
+def _fields(info: RunningJobInfo) -> dict[str, str]:
+    """What log lines about a job say beside their text."""
+    return {"job_id": info.job.id, "room": info.job.room.name}
 
 
 def _takes_argument(function: Callable[..., Any]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from greenroom.cli.output import escaped, notes
+from greenroom.errors import ConfigError, GreenroomError
 from greenroom.runtime.tasks import TaskSet
 from greenroom.server import Server
 
@@ -21,12 +22,20 @@ def run(file: Path, arguments: Sequence[str]) -> None:
     """Run the worker of a file in this process, as `python FILE ARGUMENTS` does when it ends with `cli.run_app`.
 
     Raises:
-        ConfigError: there is no such file, or it has no worker.
+        ConfigError: there is no such file, it cannot be loaded, or it has no worker.
     """
     from greenroom.agents import cli
-    from greenroom.agents.loading import load
+    from greenroom.agents.loading import load, users_traceback
 
-    cli.run_app(load(file, as_main=True).server, arguments)
+    sys.argv[:] = [str(file), *arguments]
+    try:
+        program = load(file, as_main=True)
+    except GreenroomError:
+        raise
+    except Exception as error:
+        sys.stderr.write(users_traceback(error))
+        raise ConfigError(f"{file} failed while it was loaded, see above") from error
+    cli.run_app(program.server, arguments)
 
 
 @contextlib.asynccontextmanager

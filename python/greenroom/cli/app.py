@@ -111,6 +111,7 @@ def connect(context: typer.Context, file: File) -> None:
 @app.command()
 def console(
     file: File,
+    *,
     heard_from: Annotated[Optional[Path], typer.Option("--input", help="WAV file to say; else the microphone.")] = None,  # noqa: UP045
     said_to: Annotated[Optional[Path], typer.Option("--output", help="WAV file for the answer; else aloud.")] = None,  # noqa: UP045
     linger: Annotated[float, typer.Option(min=0, help="Seconds of silence that end it after the input.")] = 3.0,

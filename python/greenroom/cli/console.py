@@ -86,12 +86,13 @@ def talk(file: Path, means: Means) -> None:
 
 
 async def _talk(file: Path, speech: rtc.AudioFrame | None, means: Means) -> None:
-    tasks = TaskSet(log)
+    tasks, programs = TaskSet(log), Programs()
     async with AsyncExitStack() as stack:
-        listener = Listener(await stack.enter_async_context(_speaker(means)), tasks)
+        stack.push_async_callback(programs.close)
+        listener = Listener(await stack.enter_async_context(_speaker(means, programs)), tasks)
         source = rtc.AudioSource(RATE, 1)
         typed = means.text and speech is None
-        speak = None if typed else await stack.enter_async_context(_voice(speech, source, means.input_device))
+        speak = None if typed else await _voice(speech, source, means.input_device, programs)
         key = {"console": secrets.token_urlsafe(32)}
         server = await stack.enter_async_context(Server(host="127.0.0.1", port=0, keys=key))
         room = await stack.enter_async_context(rtc.Room())
@@ -109,7 +110,10 @@ async def _talk(file: Path, speech: rtc.AudioFrame | None, means: Means) -> None
         stop = tasks.spawn(interrupted(), name="interrupted")
         over = tasks.spawn(_conversation(listener, speak, means.linger), name="conversation")
         gone = tasks.spawn(process.wait(), name="agent")
-        await asyncio.wait([stop, over, gone], return_when=asyncio.FIRST_COMPLETED)
+        mute = tasks.spawn(programs.first_to_end(), name="sound")
+        await asyncio.wait([stop, over, gone, mute], return_when=asyncio.FIRST_COMPLETED)
+        if mute.done():
+            raise ConfigError(f"{mute.result()}; its own words are above")
         if gone.done() and gone.result():
             raise ConfigError(f"the agent ended by itself with status {gone.result()}; its own words are above")
 
@@ -185,19 +189,13 @@ async def _type(room: rtc.Room) -> None:
         await room.local_participant.send_text(line.decode(errors="replace").rstrip("\n"), topic="lk.chat")
 
 
-@asynccontextmanager
 async def _voice(
-    speech: rtc.AudioFrame | None, source: rtc.AudioSource, device: str
-) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    speech: rtc.AudioFrame | None, source: rtc.AudioSource, device: str, programs: Programs
+) -> Callable[[], Awaitable[None]]:
     """A coroutine function that says everything there is to say."""
     if speech is not None:
-        yield partial(_say, speech, source)
-        return
-    process = await _sound_program("arecord", device, stdin=None, stdout=PIPE)
-    try:
-        yield partial(_say_microphone, process, source)
-    finally:
-        await end_process(process)
+        return partial(_say, speech, source)
+    return partial(_say_microphone, await programs.start("arecord", device, stdin=None, stdout=PIPE), source)
 
 
 async def _say(speech: rtc.AudioFrame, source: rtc.AudioSource) -> None:
@@ -208,13 +206,15 @@ async def _say(speech: rtc.AudioFrame, source: rtc.AudioSource) -> None:
 async def _say_microphone(process: Process, source: rtc.AudioSource) -> None:
     assert process.stdout is not None  # noqa: S101 - it was started with a pipe
     size = RATE // 100
-    while True:
-        data = await process.stdout.readexactly(2 * size)
-        await source.capture_frame(rtc.AudioFrame(data, RATE, 1, size))
+    with contextlib.suppress(asyncio.IncompleteReadError):
+        while True:
+            data = await process.stdout.readexactly(2 * size)
+            await source.capture_frame(rtc.AudioFrame(data, RATE, 1, size))
+    await asyncio.Event().wait()  # the program has ended, which ends the conversation
 
 
 @asynccontextmanager
-async def _speaker(means: Means) -> AsyncIterator[Callable[[rtc.AudioFrame], Awaitable[None]]]:
+async def _speaker(means: Means, programs: Programs) -> AsyncIterator[Callable[[rtc.AudioFrame], Awaitable[None]]]:
     """A coroutine function that plays, keeps or drops a frame."""
     if means.said_to is not None:
         with WavWriter(str(means.said_to), RATE, 1) as writer:
@@ -231,17 +231,53 @@ async def _speaker(means: Means) -> AsyncIterator[Callable[[rtc.AudioFrame], Awa
 
         yield drop
         return
-    process = await _sound_program("aplay", means.output_device, stdin=PIPE, stdout=None)
+    process = await programs.start("aplay", means.output_device, stdin=PIPE, stdout=None)
 
     async def play(frame: rtc.AudioFrame) -> None:
         assert process.stdin is not None  # noqa: S101 - it was started with a pipe
-        process.stdin.write(bytes(frame.data.cast("B")))
-        await process.stdin.drain()
+        with contextlib.suppress(ConnectionError):
+            process.stdin.write(bytes(frame.data.cast("B")))
+            await process.stdin.drain()
 
-    try:
-        yield play
-    finally:
-        await end_process(process)
+    yield play
+
+
+class Programs:
+    """The programs that reach this machine's sound, while they run."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Process] = {}
+
+    async def start(self, name: str, device: str, *, stdin: int | None, stdout: int | None) -> Process:
+        """Run arecord or aplay.
+
+        Raises:
+            ConfigError: it is not installed.
+        """
+        command = [_program(name), "-q", "-t", "raw", "-f", "S16_LE", "-r", str(RATE), "-c", "1"]
+        if device:
+            command += ["-D", f"plughw:{device}" if device.isdigit() else device]
+        process = self._running[name] = await asyncio.create_subprocess_exec(*command, stdin=stdin, stdout=stdout)
+        return process
+
+    async def first_to_end(self) -> str:
+        """Wait until one ends by itself, which means that there is no such device; returns what to do about it."""
+        tasks = TaskSet(log)
+        waiting = {tasks.spawn(process.wait(), name=name): name for name, process in self._running.items()}
+        try:
+            done, _ = await asyncio.wait(
+                [*waiting, tasks.spawn(asyncio.Event().wait(), name="for ever")], return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            await tasks.close()
+        name = waiting[done.pop()]
+        what, option = ("microphone", "--input") if name == "arecord" else ("loudspeaker", "--output")
+        return f"no {what} ({name} ended): choose one with {option}-device, or name a WAV file with {option}, or --text"
+
+    async def close(self) -> None:
+        """End them."""
+        for process in self._running.values():
+            await end_process(process)
 
 
 def _program(name: str) -> str:
@@ -251,10 +287,3 @@ def _program(name: str) -> str:
             f"for sound of this machine install alsa-utils ({name}), or name a WAV file with {option}, or --text"
         )
     return program
-
-
-async def _sound_program(name: str, device: str, *, stdin: int | None, stdout: int | None) -> Process:
-    command = [_program(name), "-q", "-t", "raw", "-f", "S16_LE", "-r", str(RATE), "-c", "1"]
-    if device:
-        command += ["-D", f"plughw:{device}" if device.isdigit() else device]
-    return await asyncio.create_subprocess_exec(*command, stdin=stdin, stdout=stdout)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from datetime import UTC, datetime
 from typing import NoReturn
 
 from rich.console import Console
@@ -46,7 +47,7 @@ class JsonFormatter(logging.Formatter):
         """One line for one record."""
         known = logging.makeLogRecord({}).__dict__.keys() | {"message", "asctime"}
         entry: dict[str, object] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
