@@ -22,6 +22,7 @@ CLASSES = {
     "job": ("JobContext", "JobRequest", "JobProcess", "JobAcceptArguments", "RunningJobInfo"),
     "plugin": ("Plugin",),
     "simulation": ("SimulationContext", "SimulationVerdict"),
+    "utils.aio": ("Chan", "Interval"),
 }
 FUNCTIONS = {
     "job": ("get_job_context", "get_current_job_context", "current_simulation"),
@@ -31,6 +32,7 @@ FUNCTIONS = {
         "wait_for_agent", "wait_for_participant", "wait_for_track_publication", "is_given", "is_dev_mode", "is_hosted",
         "log_exceptions", "nodename", "resolve_env_int", "resolve_env_var", "shortuuid", "time_ms",
     ),
+    "utils.aio": ("cancel_and_wait", "gracefully_cancel", "interval"),
 }  # fmt: skip
 ENUMS = {"worker": ("ServerType", "WorkerType"), "job": ("JobExecutorType", "AutoSubscribe")}
 VALUES = {

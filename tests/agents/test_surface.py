@@ -33,6 +33,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs/agents.md").read_text()
 HOMES = {
     "worker": ("worker", "options"),
     "job": ("job", "context", "request", "options", "participants"),
+    "utils.aio": ("aio",),
 }
 
 #: Differences that are meant, by class or function and member or parameter. docs/agents.md names each of them.

@@ -32,8 +32,8 @@ _MODELS = frozenset(
 )
 _INSIDE = frozenset(
     """
-    AsyncPipe IPC_MESSAGES JobExecutor JobStatus Log StartJobRequest StartJobResponse aio apipe consts exceptions
-    http_server ipc ipc_enc job_context job_request jupyter log observability
+    AsyncPipe IPC_MESSAGES JobExecutor JobStatus Log StartJobRequest StartJobResponse apipe consts exceptions
+    http_server ipc ipc_enc job_context job_request jupyter log
     """.split()
 )
 

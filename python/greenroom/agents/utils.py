@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from greenroom.agents import aio
 from greenroom.agents.options import NotGiven, NotGivenOr
 from greenroom.agents.participants import wait_for_agent, wait_for_participant, wait_for_track_publication
 from greenroom.rtc import EventEmitter, combine_audio_frames
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EventEmitter",
+    "aio",
     "combine_frames",
     "is_dev_mode",
     "is_given",

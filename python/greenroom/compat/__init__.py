@@ -67,6 +67,7 @@ _AGENTS_MODULES = {
     "testing": "greenroom.agents.testing",
     "types": "greenroom.agents.types",
     "utils": "greenroom.agents.utils",
+    "utils.aio": "greenroom.agents.aio",
     "utils.participant": "greenroom.agents.participants",
     "version": "greenroom.agents",
     "worker": "greenroom.agents.worker",
