@@ -117,7 +117,10 @@ impl AudioPlayout {
                 }
                 match adjust {
                     Adjust::Keep => false,
-                    Adjust::Shrink { must } => stretch::shrink(&mut self.scratch, rate, channels, must),
+                    Adjust::Shrink { most, must } => {
+                        let most = self.output_samples(most);
+                        stretch::shrink(&mut self.scratch, rate, channels, most, must)
+                    }
                     Adjust::Stretch => stretch::stretch(&mut self.scratch, rate, channels),
                 };
                 Pulled::Audio

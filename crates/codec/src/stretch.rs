@@ -8,11 +8,12 @@ const ALIKE: f32 = 0.9;
 /// Mean square below which nothing can be heard: about -56 dB of full scale.
 const QUIET: f32 = 2_500.0;
 
-/// Shorten a decoded frame of interleaved samples by one period, in place. `must`: even if it can be heard.
+/// Shorten a decoded frame of interleaved samples by one period of no more than `most` samples per channel, in place.
+/// `must`: even if it can be heard.
 ///
 /// Returns whether it was done.
-pub(crate) fn shrink(pcm: &mut Vec<i16>, sample_rate: u32, channels: usize, must: bool) -> bool {
-    let Some(period) = find_period(pcm, sample_rate, channels, must) else { return false };
+pub(crate) fn shrink(pcm: &mut Vec<i16>, sample_rate: u32, channels: usize, most: usize, must: bool) -> bool {
+    let Some(period) = find_period(pcm, sample_rate, channels, most, must) else { return false };
     let length = period * channels;
     // Fade from the first period into the second, which then is followed by what always followed it.
     for index in 0..length {
@@ -24,7 +25,7 @@ pub(crate) fn shrink(pcm: &mut Vec<i16>, sample_rate: u32, channels: usize, must
 
 /// Lengthen a decoded frame by one period, in place. Returns whether it was done.
 pub(crate) fn stretch(pcm: &mut Vec<i16>, sample_rate: u32, channels: usize) -> bool {
-    let Some(period) = find_period(pcm, sample_rate, channels, false) else { return false };
+    let Some(period) = find_period(pcm, sample_rate, channels, usize::MAX, false) else { return false };
     let length = period * channels;
     // After the first period, fade from the second back into the first.
     let bridge: Vec<i16> =
@@ -39,18 +40,18 @@ fn mix(from: i16, to: i16, step: usize, steps: usize) -> i16 {
 }
 
 /// Length in samples per channel of the period at the start of a frame; `None` when there is none and it matters.
-fn find_period(pcm: &[i16], sample_rate: u32, channels: usize, must: bool) -> Option<usize> {
+fn find_period(pcm: &[i16], sample_rate: u32, channels: usize, most: usize, must: bool) -> Option<usize> {
     let mono: Vec<f32> = pcm
         .chunks_exact(channels)
         .map(|frame| frame.iter().map(|&sample| f32::from(sample)).sum::<f32>() / channels as f32)
         .collect();
-    let longest = (sample_rate as usize * LONGEST / 10_000).min(mono.len() / 2);
+    let longest = (sample_rate as usize * LONGEST / 10_000).min(mono.len() / 2).min(most);
+    if energy(&mono) < QUIET * mono.len() as f32 {
+        return Some(longest).filter(|longest| *longest > 0);
+    }
     let shortest = sample_rate as usize * SHORTEST / 10_000;
     if shortest == 0 || longest < shortest {
         return None;
-    }
-    if energy(&mono) < QUIET * mono.len() as f32 {
-        return Some(longest);
     }
     // First roughly, on every fourth sample, then exactly around the best.
     let rough = best(&mono, (shortest..=longest).step_by(4), 4)?.0;
@@ -101,7 +102,7 @@ mod tests {
             let smooth = roughness(&whole, channels) + 30;
             let period = 48_000.0 / hertz;
             let mut shorter = whole.clone();
-            assert!(shrink(&mut shorter, 48_000, channels, false));
+            assert!(shrink(&mut shorter, 48_000, channels, 480, false));
             let mut longer = whole.clone();
             assert!(stretch(&mut longer, 48_000, channels));
             for changed in [&shorter, &longer] {
@@ -126,24 +127,24 @@ mod tests {
             .map(|sample| sample - 16_384)
             .collect();
         let mut changed = noise.clone();
-        assert!(!shrink(&mut changed, 48_000, 1, false));
+        assert!(!shrink(&mut changed, 48_000, 1, 480, false));
         assert!(!stretch(&mut changed, 48_000, 1));
         assert_eq!(changed, noise);
-        assert!(shrink(&mut changed, 48_000, 1, true));
+        assert!(shrink(&mut changed, 48_000, 1, 480, true));
         assert!(changed.len() < noise.len());
     }
 
     #[test]
     fn silence_goes_by_the_largest_piece() {
         let mut silence = vec![0; 960];
-        assert!(shrink(&mut silence, 48_000, 1, false));
+        assert!(shrink(&mut silence, 48_000, 1, 480, false));
         assert_eq!(silence.len(), 480);
     }
 
     #[test]
     fn frames_too_short_for_a_period_stay() {
         let mut short = vec![1000; 60];
-        assert!(!shrink(&mut short, 48_000, 1, true));
+        assert!(!shrink(&mut short, 48_000, 1, 480, true));
         assert!(!stretch(&mut short, 48_000, 1));
         assert_eq!(short.len(), 60);
     }

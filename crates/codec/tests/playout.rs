@@ -309,3 +309,26 @@ fn rubbish_is_ignored_or_concealed() {
         }
     }
 }
+
+#[test]
+fn pauses_of_a_sender_in_dtx_teach_no_delay_at_any_phase() {
+    // 50 ms of tone every 310 ms: DTX leaves out what is between, and numbers go on without a gap.
+    let pcm: Vec<i16> =
+        (0..10 * 100).flat_map(|step| sine(1_000.0, RATE, 480, 1, if step % 31 < 5 { 0.4 } else { 0.0 })).collect();
+    let mut all = packets(&pcm, Options { dtx: true, ..Options::default() });
+    assert!(all.len() < 450, "DTX sent {} packets", all.len());
+    (7..).zip(&mut all).for_each(|(seq, arrival)| arrival.seq = seq);
+    for phase in 0..10 {
+        let mut random = Random::new(phase + 1);
+        let mut arrivals = all.clone();
+        for arrival in &mut arrivals {
+            arrival.at += ms(phase as f64 + random.below(1_000) as f64 / 1e3);
+        }
+        let heard = play(arrivals, 10);
+        let playing = heard.delays.iter().zip(&heard.kinds).skip(500).filter(|(_, kind)| **kind == Pulled::Audio);
+        let mut delays: Vec<_> = playing.filter_map(|(delay, _)| *delay).collect();
+        delays.sort_unstable();
+        let (median, most) = (delays[delays.len() / 2], delays[delays.len() * 99 / 100]);
+        assert!(median <= ms(18.5) && most <= ms(22.0), "{median:?}, {most:?} at phase {phase}");
+    }
+}

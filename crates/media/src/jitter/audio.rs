@@ -29,9 +29,11 @@ const MAX_SEQ_STEP: u64 = 3_000;
 const RECENT: usize = 32;
 /// The decoder's smallest unit.
 const FEC_UNIT: i64 = 120;
-/// How much the delay may exceed its target before audio is shortened, and fall below before it is lengthened.
-const EXCESS_US: i64 = 8_000;
-const SHORTAGE_US: i64 = -6_000;
+/// What one call of [`AudioJitter::next`] and the next one are apart: packets can wait that much longer or shorter.
+const STEP_US: i64 = 10_000;
+/// How much less than the target a packet may wait, rather than [`STEP_US`] longer, and before audio is lengthened.
+const EARLY_US: i64 = 2_500;
+const SHORTAGE_US: i64 = 5_500;
 /// Excess that is cut out at once rather than shortened away.
 const JUMP_US: i64 = 400_000;
 /// Packets between two adjustments, unless the excess is large.
@@ -61,9 +63,11 @@ impl Default for Config {
 pub enum Adjust {
     /// Play it as it is.
     Keep,
-    /// Leave a period out if that cannot be heard; `must` when it has to be done even if it can.
+    /// Leave a period out if that cannot be heard.
     Shrink {
-        /// The delay is far too long.
+        /// Longest period, in samples.
+        most: u32,
+        /// The delay is far too long: do it even if it can be heard.
         must: bool,
     },
     /// Repeat a period.
@@ -123,6 +127,8 @@ pub struct Statistics {
 #[derive(Debug)]
 struct Packet {
     media_time: i64,
+    /// Arrival minus media time.
+    transit_us: i64,
     duration: u32,
     payload: Bytes,
 }
@@ -194,11 +200,11 @@ impl AudioJitter {
         let transit_us = now.saturating_duration_since(origin).as_micros() as i64 - to_us(media_time);
         self.delay.arrived(now, transit_us);
         if self.position.is_some_and(|position| seq < position.seq || media_time < position.media_time) {
-            self.learn(now, media_time);
+            self.learn(now, transit_us);
             self.statistics.late += 1;
             return;
         }
-        self.packets.insert(seq, Packet { media_time, duration, payload });
+        self.packets.insert(seq, Packet { media_time, transit_us, duration, payload });
         while self.packets.len() > self.config.max_packets {
             self.packets.pop_first();
             self.statistics.skipped += 1;
@@ -207,29 +213,35 @@ impl AudioJitter {
 
     /// Say what to play next. `pending` is how long the audio is that was decoded and not played yet.
     pub fn next(&mut self, now: Instant, pending: Duration) -> Next {
-        let now = now + pending;
+        // What is pending only adds to the delay: time without audio of its own ends with what is asked for.
+        let pending = to_samples(pending).min(i64::from(STEP - 1));
+        let rest = (STEP - pending as u32).next_multiple_of(FEC_UNIT as u32);
         if self.position.is_none() && !self.begin(now) {
-            return Next::Silence { samples: STEP };
+            return Next::Silence { samples: rest };
         }
         self.drop_overtaken();
         self.drop_excess(now);
-        let Some(mut position) = self.position else { return Next::Silence { samples: STEP } };
-        let Some((&seq, head)) = self.packets.first_key_value() else { return self.underrun(position) };
+        let Some(mut position) = self.position else { return Next::Silence { samples: rest } };
+        let Some((&seq, head)) = self.packets.first_key_value() else { return self.underrun(position, rest) };
         let mut ahead = head.media_time - position.media_time;
         if seq == position.seq {
-            let due = self.lateness_us(now, head.media_time) >= self.delay.target_us(now);
-            if ahead == 0 || due { self.play(now) } else { self.pause(position) }
+            if ahead == 0 || self.is_due(now, head.media_time) {
+                self.play(now, pending)
+            } else {
+                self.pause(position, rest)
+            }
         } else {
             if position.owed > 0 && may_carry_fec(&head.payload) {
                 // Had the lost packet been due a little later, this one could have restored it.
-                self.learn(now, position.media_time);
+                let transit_us = head.transit_us + to_us(ahead);
+                self.learn(now, transit_us);
             }
             // What was concealed while nothing was there stands for what is missing.
             let paid = position.owed.min(ahead);
             ahead -= paid;
             position = Position { media_time: position.media_time + paid, owed: 0, ..position };
             self.position = Some(position);
-            if ahead == 0 { self.play(now) } else { self.bridge(now, position, seq, ahead) }
+            if ahead == 0 { self.play(now, pending) } else { self.bridge(now, position, seq, ahead) }
         }
     }
 
@@ -280,9 +292,14 @@ impl AudioJitter {
         elapsed - to_us(media_time) - self.delay.base_us()
     }
 
-    /// A packet of this media time came too late to be played when it was due.
-    fn learn(&mut self, now: Instant, media_time: i64) {
-        let short = self.lateness_us(now, media_time) - self.delay.target_us(now);
+    /// Whether a packet of this media time has waited long enough.
+    fn is_due(&self, now: Instant, media_time: i64) -> bool {
+        self.lateness_us(now, media_time) >= self.delay.target_us(now) - EARLY_US
+    }
+
+    /// Something was needed before it arrived, `transit_us` after its media time.
+    fn learn(&mut self, now: Instant, transit_us: i64) {
+        let short = transit_us - self.delay.base_us() - self.delay.target_us(now) + EARLY_US;
         if short > 0 {
             self.delay.late(now, short);
         }
@@ -294,7 +311,7 @@ impl AudioJitter {
             self.skip_overdue(now);
         }
         let Some((&seq, head)) = self.packets.first_key_value() else { return false };
-        if self.lateness_us(now, head.media_time) < self.delay.target_us(now) {
+        if !self.is_due(now, head.media_time) {
             return false;
         }
         self.position = Some(Position { seq, media_time: head.media_time, owed: 0, pausing: false });
@@ -328,31 +345,18 @@ impl AudioJitter {
 
     /// Forget packets behind which another one is due already.
     fn skip_overdue(&mut self, now: Instant) {
-        let target = self.delay.target_us(now);
-        let due = |jitter: &Self, packet: &Packet| jitter.lateness_us(now, packet.media_time) >= target;
-        while self.packets.values().nth(1).is_some_and(|second| due(self, second)) {
+        while self.packets.values().nth(1).is_some_and(|second| self.is_due(now, second.media_time)) {
             self.packets.pop_first();
             self.statistics.skipped += 1;
         }
     }
 
-    fn play(&mut self, now: Instant) -> Next {
+    fn play(&mut self, now: Instant, pending: i64) -> Next {
         let Some((seq, packet)) = self.packets.pop_first() else { return Next::Silence { samples: STEP } };
         if self.position.is_some_and(|position| position.owed > 0 && position.seq == seq && !position.pausing) {
-            self.learn(now, packet.media_time);
+            self.learn(now, packet.transit_us);
         }
-        let excess = self.lateness_us(now, packet.media_time) - self.delay.target_us(now);
-        self.since_adjust += 1;
-        let often = self.since_adjust >= ADJUST_EVERY || excess > LARGE_EXCESS_US;
-        let adjust = match excess {
-            _ if !often => Adjust::Keep,
-            EXCESS_US.. => Adjust::Shrink { must: excess > LARGE_EXCESS_US },
-            ..=SHORTAGE_US => Adjust::Stretch,
-            _ => Adjust::Keep,
-        };
-        if adjust != Adjust::Keep {
-            self.since_adjust = 0;
-        }
+        let adjust = self.adjust(now, packet.media_time, pending);
         self.statistics.played += 1;
         if self.recent.len() >= RECENT {
             self.recent.pop_front();
@@ -367,30 +371,49 @@ impl AudioJitter {
         Next::Decode { payload: packet.payload, adjust }
     }
 
+    /// How to bring the time that packets wait nearer to its target. Shortening by no more than what is pending only
+    /// takes delay away; by more, later packets are needed a step earlier.
+    fn adjust(&mut self, now: Instant, media_time: i64, pending: i64) -> Adjust {
+        let excess = self.lateness_us(now, media_time) - self.delay.target_us(now);
+        let must = excess > LARGE_EXCESS_US;
+        self.since_adjust += 1;
+        if self.since_adjust < ADJUST_EVERY && !must {
+            return Adjust::Keep;
+        }
+        let adjust = match excess + EARLY_US {
+            STEP_US.. => Adjust::Shrink { most: STEP, must },
+            ..0 if excess <= -SHORTAGE_US => Adjust::Stretch,
+            _ if pending > 0 => Adjust::Shrink { most: pending as u32, must },
+            _ => return Adjust::Keep,
+        };
+        self.since_adjust = 0;
+        adjust
+    }
+
     /// Nothing is there: the packet is late, lost with all that followed, or the sender has stopped.
-    fn underrun(&mut self, position: Position) -> Next {
+    fn underrun(&mut self, position: Position, samples: u32) -> Next {
         let most = if position.pausing { MAX_DTX_UNDERRUN } else { MAX_UNDERRUN };
         if position.owed >= most {
             self.position = None;
-            return Next::Silence { samples: STEP };
+            return Next::Silence { samples };
         }
-        self.pause(position)
+        self.pause(position, samples)
     }
 
     /// Fill time that no packet stands for.
-    fn pause(&mut self, position: Position) -> Next {
+    fn pause(&mut self, position: Position, samples: u32) -> Next {
         if !position.pausing {
-            self.statistics.concealed_samples += u64::from(STEP);
+            self.statistics.concealed_samples += u64::from(samples);
         }
-        self.position = Some(Position { owed: position.owed + i64::from(STEP), ..position });
-        Next::Conceal { samples: STEP }
+        self.position = Some(Position { owed: position.owed + i64::from(samples), ..position });
+        Next::Conceal { samples }
     }
 
     /// Packets are missing before the first one that is there, `ahead` samples of them.
     fn bridge(&mut self, now: Instant, position: Position, seq: u64, ahead: i64) -> Next {
-        let Some(head) = self.packets.get(&seq) else { return self.pause(position) };
+        let Some(head) = self.packets.get(&seq) else { return self.pause(position, STEP) };
         let duration = i64::from(head.duration);
-        if self.lateness_us(now, position.media_time) - self.delay.target_us(now) < SHORTAGE_US {
+        if self.lateness_us(now, position.media_time) - self.delay.target_us(now) < -SHORTAGE_US {
             // There is time to wait for a straggler.
             self.statistics.concealed_samples += u64::from(STEP);
             return Next::Conceal { samples: STEP };
@@ -411,6 +434,10 @@ impl AudioJitter {
 
 fn to_us(samples: i64) -> i64 {
     samples * 1_000 / 48
+}
+
+fn to_samples(time: Duration) -> i64 {
+    i64::try_from(time.as_micros() * 48 / 1_000).unwrap_or(i64::MAX)
 }
 
 /// Only the modes with a speech layer have in-band FEC.
