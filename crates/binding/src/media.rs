@@ -101,9 +101,10 @@ impl AudioSource {
             let message = format!("the frame holds {} samples, {wanted} were declared", samples.len());
             return Err(PyValueError::new_err(message));
         };
-        let (fitted, idle) = self.0.shared.capture(request, samples);
-        if idle {
-            self.0.run(0, core::World::wake_tick)?;
+        let (fitted, awaited) = self.0.shared.capture(request, samples);
+        if awaited {
+            let source = self.0.handle;
+            self.0.run(0, move |world| world.audio_captured(source))?;
         }
         Ok(fitted)
     }

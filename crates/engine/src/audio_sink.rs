@@ -56,7 +56,8 @@ impl AudioSink {
         let AudioSinkOptions { sample_rate, num_channels, frame_samples, capacity } = options;
         let channels = usize::from(num_channels);
         let converter = AudioConverter::new(sample_rate, channels, Quality::Medium)
-            .map_err(|error| EngineError::Invalid(error.to_string()))?;
+            .map_err(|error| EngineError::Invalid(error.to_string()))?
+            .in_step();
         let longest = LONGEST_FRAME * sample_rate as usize;
         if !(1..=longest).contains(&frame_samples) {
             let message = format!("frame_samples is {frame_samples}: it must be 1 to {longest} ({LONGEST_FRAME} s)");

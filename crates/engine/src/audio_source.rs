@@ -14,6 +14,12 @@ const TAIL_PATIENCE: u32 = 2;
 const REFILL_TICKS: usize = 2;
 /// Ticks without audio after which what comes is a new beginning, that is played at once.
 const PAUSE_TICKS: u32 = 10;
+/// The same, after which who captures at real-time pace has paused; after less, it was held up and makes up for it.
+const STALL_TICKS: u32 = 50;
+/// Ticks that the queue holds at most if captures come at real-time pace.
+const PACED_TICKS: usize = 5;
+/// Ticks over which the queue's length is watched.
+const WATCH_TICKS: u32 = 50;
 /// Samples no louder than this are a pause, of which a tick may be left out to make up for one that came too late.
 const QUIET: u16 = 100;
 
@@ -38,14 +44,30 @@ struct Queue {
     capacity: usize,
     tick: u64,
     starved_ticks: u32,
-    /// Ticks since the queue ran dry in mid-stream, up to [`PAUSE_TICKS`].
+    /// Ticks since the queue ran dry in mid-stream, up to [`STALL_TICKS`].
     dry_ticks: u32,
+    watch: Watch,
     /// Ticks that were silent because captures came late: who captures at real-time pace is that much ahead since.
     overdue_ticks: u32,
     playing: bool,
+    /// A tick found too little and waits for captures that are on their way: it is a tick behind.
+    behind: bool,
     /// The last samples were taken by the previous tick and are being played during this one.
     in_flight: bool,
     closed: bool,
+}
+
+/// How long the queue is over some ticks that played something.
+#[derive(Debug, Default)]
+struct Watch {
+    ticks: u32,
+    /// The most that it held, so far and in the ticks before these.
+    most: usize,
+    most_before: usize,
+    /// The least that was left after a tick, so far.
+    least: usize,
+    /// The same in the ticks before these: held for nothing.
+    unused: usize,
 }
 
 #[derive(Debug)]
@@ -58,7 +80,7 @@ impl AudioSource {
     /// `queue_size` in seconds.
     pub fn new(handle: Handle, sample_rate: u32, num_channels: u16, queue_size: f64, events: Arc<EventQueue>) -> Self {
         let capacity = (queue_size * f64::from(sample_rate)).round() as usize * usize::from(num_channels);
-        let queue = Mutex::new(Queue { capacity, dry_ticks: PAUSE_TICKS, ..Queue::default() });
+        let queue = Mutex::new(Queue { capacity, dry_ticks: STALL_TICKS, ..Queue::default() });
         Self { handle, sample_rate, num_channels, events, queue }
     }
 
@@ -75,26 +97,26 @@ impl AudioSource {
     /// Take interleaved samples in behind everything that waits. After `close` samples are ignored.
     ///
     /// The first of the pair is true when all of it is in the queue now, otherwise [`Event::Captured`] follows. The
-    /// second is true when the source was idle: the engine has to be told to look at it.
+    /// second is true when the source was idle or a tick waits for this: the engine has to be told to look at it.
     pub fn capture(&self, request: u64, samples: &[i16]) -> (bool, bool) {
         let mut queue = lock(&self.queue);
         if queue.closed || samples.is_empty() {
             return (true, false);
         }
-        let idle = queue.is_empty() && !queue.in_flight;
+        let awaited = queue.behind || (queue.is_empty() && !queue.in_flight);
         if queue.capacity == 0 {
             queue.samples.clear();
             queue.samples.extend(samples);
-            return (true, idle);
+            return (true, awaited);
         }
         let room = if queue.waiting.is_empty() { queue.capacity.saturating_sub(queue.samples.len()) } else { 0 };
         let (now, later) = samples.split_at(room.min(samples.len()));
         queue.samples.extend(now);
         if later.is_empty() {
-            return (true, idle);
+            return (true, awaited);
         }
         queue.waiting.push_back(Capture { request, rest: later.iter().copied().collect() });
-        (false, idle)
+        (false, awaited)
     }
 
     /// Forget what a waiting capture has not put into the queue.
@@ -109,7 +131,8 @@ impl AudioSource {
         let mut queue = lock(&self.queue);
         queue.samples.clear();
         queue.playing = false;
-        queue.dry_ticks = PAUSE_TICKS;
+        queue.dry_ticks = STALL_TICKS;
+        queue.watch = Watch::default();
         queue.overdue_ticks = 0;
         queue.in_flight = false;
         for capture in std::mem::take(&mut queue.waiting) {
@@ -149,52 +172,38 @@ impl AudioSource {
     /// Whether a tick would do anything: audio waits, or somebody waits for its end.
     pub(crate) fn needs_tick(&self) -> bool {
         let queue = lock(&self.queue);
-        !queue.is_empty() || queue.in_flight || !queue.drains.is_empty()
+        !queue.is_empty() || queue.in_flight || queue.behind || !queue.drains.is_empty()
     }
 
-    /// Move the next 10 ms into `out`, padded with silence. False when all of it is silence for want of samples.
-    pub(crate) fn tick(&self, out: &mut Vec<i16>) -> bool {
+    /// Replace `out` with what this tick plays: 10 ms, padded with silence. Nothing when captures are late in mid-stream;
+    /// then they are played as soon as they come, by [`AudioSource::catch_up`], or 20 ms at the next tick.
+    pub(crate) fn tick(&self, out: &mut Vec<i16>) {
         let mut queue = lock(&self.queue);
-        let queue = &mut *queue;
-        let channels = usize::from(self.num_channels);
-        let rate = u64::from(self.sample_rate);
-        // Rates that are no multiple of 100 alternate, so that the sum is exact.
-        let frames = ((queue.tick + 1) * rate / 100 - queue.tick * rate / 100) as usize;
-        queue.tick += 1;
-        let wanted = frames * channels;
         out.clear();
+        if queue.behind {
+            queue.behind = queue.has_tick(self);
+            queue.play(self, out);
+            // What came was for the tick before; what this one needs may be on its way.
+            if queue.behind && !queue.has_tick(self) {
+                return;
+            }
+            queue.behind = false;
+        } else if queue.is_late(self) {
+            queue.behind = true;
+            queue.in_flight = false;
+            return;
+        }
+        queue.play(self, out);
+    }
 
-        queue.catch_up(wanted);
-        let available = queue.samples.len();
-        let gathered = if queue.dry_ticks < PAUSE_TICKS { wanted * REFILL_TICKS } else { wanted };
-        let ending = !queue.drains.is_empty() && queue.waiting.is_empty();
-        let enough = match (available, queue.playing) {
-            (0, _) => false,
-            _ if ending || queue.starved_ticks >= TAIL_PATIENCE => true,
-            (_, true) => available >= wanted,
-            (_, false) => available >= gathered || available >= queue.capacity,
-        };
-        if enough {
-            let take = wanted.min(available);
-            out.extend(queue.samples.drain(..take));
-            queue.starved_ticks = 0;
-        } else {
-            queue.starved_ticks = if available == 0 { 0 } else { queue.starved_ticks + 1 };
+    /// Replace `out` with the 10 ms that the last tick waited for, or with nothing.
+    pub(crate) fn catch_up(&self, out: &mut Vec<i16>) {
+        let mut queue = lock(&self.queue);
+        out.clear();
+        if queue.behind && queue.has_tick(self) {
+            queue.behind = false;
+            queue.play(self, out);
         }
-        queue.dry_ticks = if enough { 0 } else { (queue.dry_ticks + 1).min(PAUSE_TICKS) };
-        queue.overdue_ticks = match queue.dry_ticks {
-            0 => queue.overdue_ticks,
-            PAUSE_TICKS => 0,
-            _ => queue.overdue_ticks + 1,
-        };
-        queue.playing = enough;
-        out.resize(wanted, 0);
-        queue.refill(self);
-        if !enough && queue.is_empty() {
-            queue.tell_drained(self);
-        }
-        queue.in_flight = enough;
-        enough
     }
 }
 
@@ -203,13 +212,71 @@ impl Queue {
         self.samples.is_empty() && self.waiting.is_empty()
     }
 
-    /// Leave a quiet tick of `wanted` samples out if the queue has grown because captures came late.
-    fn catch_up(&mut self, wanted: usize) {
-        let grown = self.samples.len() > wanted * REFILL_TICKS;
+    /// Interleaved samples of the next tick. Rates that are no multiple of 100 alternate, so that the sum is exact.
+    fn wanted(&self, source: &AudioSource) -> usize {
+        let rate = u64::from(source.sample_rate);
+        let frames = (self.tick + 1) * rate / 100 - self.tick * rate / 100;
+        frames as usize * usize::from(source.num_channels)
+    }
+
+    fn has_tick(&self, source: &AudioSource) -> bool {
+        self.samples.len() >= self.wanted(source)
+    }
+
+    /// Whether captures that are about to come should be waited for: something was played until now, and goes on.
+    fn is_late(&self, source: &AudioSource) -> bool {
+        self.playing && self.waiting.is_empty() && self.drains.is_empty() && !self.has_tick(source)
+    }
+
+    /// Append the next 10 ms to `out`.
+    fn play(&mut self, source: &AudioSource, out: &mut Vec<i16>) {
+        let wanted = self.wanted(source);
+        self.tick += 1;
+        self.leave_out(wanted);
+        let available = self.samples.len();
+        let gathered = if self.dry_ticks < PAUSE_TICKS { wanted * REFILL_TICKS } else { wanted };
+        let ending = !self.drains.is_empty() && self.waiting.is_empty();
+        let enough = match (available, self.playing) {
+            (0, _) => false,
+            _ if ending || self.starved_ticks >= TAIL_PATIENCE => true,
+            (_, true) => available >= wanted,
+            (_, false) => available >= gathered || available >= self.capacity,
+        };
+        let end = out.len() + wanted;
+        if enough {
+            let take = wanted.min(available);
+            out.extend(self.samples.drain(..take));
+            self.watch.note(available, available - take);
+            self.starved_ticks = 0;
+        } else {
+            self.watch.unused = 0;
+            self.starved_ticks = if available == 0 { 0 } else { self.starved_ticks + 1 };
+        }
+        out.resize(end, 0);
+        self.dry_ticks = if enough { 0 } else { (self.dry_ticks + 1).min(STALL_TICKS) };
+        let stall = if self.watch.is_within(wanted * PACED_TICKS) { STALL_TICKS } else { PAUSE_TICKS };
+        self.overdue_ticks = match self.dry_ticks {
+            0 => self.overdue_ticks,
+            dry if dry < stall => self.overdue_ticks + 1,
+            _ => 0,
+        };
+        self.playing = enough;
+        self.refill(source);
+        if !enough && self.is_empty() {
+            self.tell_drained(source);
+        }
+        self.in_flight = enough;
+    }
+
+    /// Leave a quiet tick of `wanted` samples out if the queue holds it for nothing because captures came late.
+    fn leave_out(&mut self, wanted: usize) {
+        let unused = self.watch.unused.min(self.samples.len().saturating_sub(wanted));
         let mut next = self.samples.iter().take(wanted);
-        if self.overdue_ticks > 0 && grown && next.all(|sample| sample.unsigned_abs() <= QUIET) {
+        if self.overdue_ticks > 0 && unused >= wanted && next.all(|sample| sample.unsigned_abs() <= QUIET) {
             self.samples.drain(..wanted);
             self.overdue_ticks -= 1;
+            self.watch.unused -= wanted;
+            self.watch.least = self.watch.least.saturating_sub(wanted);
         }
     }
 
@@ -233,6 +300,23 @@ impl Queue {
     }
 }
 
+impl Watch {
+    /// A tick found `held` samples and left `left`.
+    fn note(&mut self, held: usize, left: usize) {
+        self.least = if self.ticks == 0 { left } else { self.least.min(left) };
+        self.most = if self.ticks == 0 { held } else { self.most.max(held) };
+        self.ticks += 1;
+        if self.ticks == WATCH_TICKS {
+            (self.unused, self.most_before, self.ticks) = (self.least, self.most, 0);
+        }
+    }
+
+    /// Whether the queue held no more than `samples` lately.
+    fn is_within(&self, samples: usize) -> bool {
+        self.most.max(self.most_before) <= samples
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,6 +337,12 @@ mod tests {
     fn tick(source: &AudioSource) -> Vec<i16> {
         let mut out = Vec::new();
         source.tick(&mut out);
+        out
+    }
+
+    fn caught_up(source: &AudioSource) -> Vec<i16> {
+        let mut out = vec![7];
+        source.catch_up(&mut out);
         out
     }
 
@@ -349,44 +439,97 @@ mod tests {
     }
 
     #[test]
+    fn a_late_capture_is_played_when_it_comes_and_nothing_is_put_before_it() {
+        let (source, _events) = source(50);
+        assert!(source.capture(1, &frame(10, 1)).1);
+        assert_eq!(tick(&source), frame(10, 1));
+        assert!(tick(&source).is_empty());
+        assert!(caught_up(&source).is_empty());
+        assert!(source.capture(2, &frame(10, 2)).1, "the engine is to look at it");
+        assert_eq!(caught_up(&source), frame(10, 2));
+        assert!(!source.capture(3, &frame(10, 3)).1, "the next tick is soon enough");
+        assert!(caught_up(&source).is_empty());
+        assert_eq!(tick(&source), frame(10, 3));
+        // Later still: the tick after it plays both, or what there is.
+        assert!(tick(&source).is_empty());
+        source.capture(4, &frame(20, 4));
+        assert_eq!(tick(&source), frame(20, 4));
+        assert!(tick(&source).is_empty());
+        source.capture(5, &frame(10, 5));
+        assert_eq!(tick(&source), frame(10, 5));
+        source.capture(6, &frame(10, 6));
+        assert_eq!(caught_up(&source), frame(10, 6));
+    }
+
+    #[test]
     fn a_beginning_is_played_at_once_and_captures_that_came_too_late_are_gathered_first() {
         let (source, _events) = source(50);
         source.capture(1, &frame(10, 1));
-        assert_eq!(tick(&source)[0], 1);
-        assert_eq!(tick(&source)[0], 0);
+        assert_eq!(tick(&source), frame(10, 1));
+        assert!(tick(&source).is_empty());
+        assert_eq!(tick(&source), frame(20, 0));
         source.capture(2, &frame(10, 2));
-        assert_eq!(tick(&source)[0], 0);
+        assert_eq!(tick(&source), frame(10, 0));
         source.capture(3, &frame(10, 3));
         assert_eq!([tick(&source)[0], tick(&source)[0]], [2, 3]);
         (0..PAUSE_TICKS).for_each(|_| drop(tick(&source)));
         source.capture(4, &frame(10, 4));
-        assert_eq!(tick(&source)[0], 4);
+        assert_eq!(tick(&source), frame(10, 4));
     }
 
     #[test]
-    fn the_queue_is_as_short_after_a_late_capture_as_before_it_once_there_is_a_pause() {
-        let (source, _events) = source(50);
-        let capture = |count: usize, value| {
-            for _ in 0..count {
-                source.capture(1, &frame(10, value));
+    fn ticks_and_what_they_waited_for_are_as_long_together_as_the_time_they_took() {
+        let (source, _events) = source(100);
+        let mut state = 1u32;
+        let mut played = 0;
+        for count in 1..=2_000 {
+            played += tick(&source).len();
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            match state >> 28 {
+                0 => source.clear(),
+                1..10 => drop(source.capture(1, &frame((state >> 16) as usize % 31, 9))),
+                10..12 => played += caught_up(&source).len(),
+                _ => {}
             }
-        };
-        capture(1, 5000);
-        tick(&source);
-        // Four ticks without a capture, which then come at once.
-        (0..4).for_each(|_| assert_eq!(tick(&source)[0], 0));
-        capture(5, 5000);
-        for _ in 0..10 {
-            assert_eq!(tick(&source)[0], 5000);
-            capture(1, 5000);
+            let behind = count * TICK - played;
+            assert!(behind == 0 || behind == TICK, "{behind} samples behind after {count} ticks");
         }
-        assert_eq!(source.queued(), 0.05);
-        for _ in 0..10 {
-            tick(&source);
-            capture(1, 3);
+    }
+
+    /// Played and captured in turn: `count` captures of this loudness.
+    fn run(source: &AudioSource, count: usize, value: i16) {
+        for _ in 0..count {
+            tick(source);
+            source.capture(1, &frame(10, value));
         }
-        assert_eq!(source.queued(), 0.02);
-        assert_eq!(tick(&source)[0], 3);
+    }
+
+    #[test]
+    fn the_queue_is_as_short_after_late_captures_as_before_them_once_there_is_a_pause() {
+        for stall in [4, 30] {
+            let (source, _events) = source(1000);
+            source.capture(1, &frame(10, 5000));
+            run(&source, 20, 5000);
+            // Ticks without a capture, which then come at once.
+            (0..stall).for_each(|_| drop(tick(&source)));
+            source.capture(1, &frame(10 * stall, 5000));
+            run(&source, 2 * WATCH_TICKS as usize, 5000);
+            assert!(source.queued() >= 0.01 * (stall as f64 - 1.0), "{} s", source.queued());
+            run(&source, 2 * WATCH_TICKS as usize, 3);
+            assert_eq!(source.queued(), 0.01);
+            assert_eq!(tick(&source)[0], 3);
+        }
+    }
+
+    #[test]
+    fn who_captures_ahead_of_time_after_a_pause_loses_nothing_of_it() {
+        let (source, _events) = source(1000);
+        source.capture(1, &frame(500, 5000));
+        (0..80).for_each(|_| drop(tick(&source)));
+        source.capture(2, &frame(300, 5000));
+        source.capture(3, &frame(700, 3));
+        let played: usize = (0..100).map(|_| tick(&source).len()).sum();
+        assert_eq!((played, source.queued()), (100 * TICK, 0.0));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! the scope of one room or peer; what happens comes back through one [`EventQueue`]. Video is encoded and decoded by the
 //! few threads of [`pool`], shared by all engines of the process. A panic ends the room or peer in whose scope it happened.
 
+#[cfg(test)]
+mod audio_delay;
 mod audio_sink;
 mod audio_source;
 mod cadence;

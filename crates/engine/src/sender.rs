@@ -213,8 +213,14 @@ impl World {
         }
     }
 
-    /// Have a source that was idle looked at: samples came.
-    pub fn wake_tick(&mut self) {
+    /// Have a source looked at that was idle, or for which a tick waits: samples came.
+    pub fn audio_captured(&mut self, source: Handle) {
+        self.wake_tick();
+        self.guarded(source, |world| world.play_source(source, AudioSource::catch_up));
+    }
+
+    /// Have sources and sinks looked at from now on.
+    pub(crate) fn wake_tick(&mut self) {
         if !self.media.ticking {
             self.media.ticking = true;
             self.media.next_tick = self.now;
@@ -248,7 +254,8 @@ impl World {
         let sender = AudioSender {
             source,
             converter: AudioConverter::new(OPUS_RATE, usize::from(channels), Quality::Medium)
-                .map_err(|e| invalid(&e))?,
+                .map_err(|e| invalid(&e))?
+                .in_step(),
             encoder: opus::Encoder::new(OPUS_RATE, channels as u8, settings).map_err(|e| invalid(&e))?,
             channels: usize::from(channels),
             pending: Vec::new(),
@@ -439,17 +446,21 @@ impl World {
         }
         let handles: Vec<Handle> = self.media.audio_sources.keys().copied().collect();
         for handle in handles {
-            self.guarded(handle, |world| world.tick_source(handle));
+            self.guarded(handle, |world| world.play_source(handle, AudioSource::tick));
         }
         self.tick_receivers();
     }
 
-    fn tick_source(&mut self, handle: Handle) {
+    fn play_source(&mut self, handle: Handle, play: fn(&AudioSource, &mut Vec<i16>)) {
         let Some(input) = self.media.audio_sources.get_mut(&handle) else {
             return;
         };
         let mut pcm = std::mem::take(&mut self.media.pcm);
-        input.source.tick(&mut pcm);
+        play(&input.source, &mut pcm);
+        if pcm.is_empty() {
+            self.media.pcm = pcm;
+            return;
+        }
         let (rate, channels) = (input.source.sample_rate(), input.source.num_channels());
         input.sinks.retain(|sink| !sink.is_ended());
         input.sinks.iter().for_each(|sink| sink.write(rate, channels, &pcm));

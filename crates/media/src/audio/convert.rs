@@ -7,6 +7,7 @@ pub struct AudioConverter {
     out_rate: u32,
     out_channels: usize,
     quality: Quality,
+    in_step: bool,
     stage: Option<Stage>,
 }
 
@@ -22,7 +23,14 @@ impl AudioConverter {
     /// A rate or channel count outside of what is accepted.
     pub fn new(out_rate: u32, out_channels: usize, quality: Quality) -> Result<Self, AudioError> {
         check_format(out_rate, out_channels)?;
-        Ok(Self { out_rate, out_channels, quality, stage: None })
+        Ok(Self { out_rate, out_channels, quality, in_step: false, stage: None })
+    }
+
+    /// Begins with silence for as long as the output lags behind, so that each push gives as much as it takes: whoever
+    /// gathers pieces as long as the pushes need not wait for the next push.
+    #[must_use]
+    pub fn in_step(self) -> Self {
+        Self { in_step: true, ..self }
     }
 
     /// Output rate in Hz.
@@ -79,6 +87,9 @@ impl AudioConverter {
         if let Some(mut previous) = self.stage.take() {
             previous.finish(Resampler::flush_held, self.out_channels, out);
             next.begin_held(input);
+        } else if self.in_step {
+            let lag = (next.resampler.delay() as u64 * u64::from(self.out_rate)).div_ceil(in_rate.into());
+            out.resize(out.len() + lag as usize * self.out_channels, 0);
         }
         self.stage = Some(next);
         Ok(())

@@ -356,3 +356,22 @@ fn processing_follows_the_format_and_refuses_others() {
         assert_eq!(processor.process_reverse(&[], rate, channels), Err(refused));
     }
 }
+
+#[test]
+fn a_converter_in_step_gives_with_each_push_as_much_as_it_takes() {
+    for (from, to, channels) in [(48_000, 16_000, 1), (24_000, 48_000, 2), (44_100, 48_000, 1), (48_000, 8_000, 2)] {
+        let mut converter = AudioConverter::new(to, channels, Quality::Medium).unwrap().in_step();
+        let mut plain = AudioConverter::new(to, channels, Quality::Medium).unwrap();
+        let input: Vec<i16> = (0..from as i32 * 2).map(|n| (n * 37 % 5_000) as i16).collect();
+        let (mut out, mut lagging) = (Vec::new(), Vec::new());
+        for (count, piece) in input.chunks(from as usize / 100 * 2).enumerate() {
+            converter.push(piece, from, 2, &mut out).unwrap();
+            plain.push(piece, from, 2, &mut lagging).unwrap();
+            let due = (count + 1) * to as usize / 100 * channels;
+            assert!((due..=due + 2 * channels).contains(&out.len()), "{} of {due} after {count}", out.len());
+        }
+        let silence = out.len() - lagging.len();
+        assert!(silence > 0 && out[..silence].iter().all(|sample| *sample == 0));
+        assert_eq!(out[silence..], lagging);
+    }
+}
