@@ -25,14 +25,12 @@ from livekit.agents.log import logger
 from livekit.agents.plugin import Plugin as SamePlugin
 from livekit.agents.testing import fake_job_context
 from livekit.agents.types import ATTRIBUTE_AGENT_STATE, NOT_GIVEN
-from livekit.agents.utils.aio import Chan
 from livekit.agents.utils.participant import wait_for_participant
 from livekit.agents.version import __version__
 from livekit.agents.worker import ASSIGNMENT_TIMEOUT, ServerEnvOption, WorkerPermissions, WorkerType
 
 assert livekit.agents is agents and Plugin is SamePlugin and cli.run_app is run_app
 assert AgentServer.__module__ == "greenroom.agents.worker"
-assert utils.aio.Chan is Chan
 assert utils.wait_for_participant is wait_for_participant
 with fake_job_context() as ctx:
     assert get_job_context() is ctx and isinstance(ctx, JobContext)

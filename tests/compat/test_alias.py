@@ -15,10 +15,13 @@ import livekit.rtc
 from livekit.rtc import Room, TrackKind
 from livekit.rtc.participant import LocalParticipant, PublishDataError
 from livekit.rtc.audio_frame import AudioFrame
+from livekit.rtc.e2ee import E2EEOptions, KeyProviderOptions
+from livekit.rtc.version import __version__
 from livekit import protocol
 import greenroom.rtc
 assert rtc.Room is Room is greenroom.rtc.Room
 assert rtc.TrackKind.KIND_AUDIO == 1
+assert E2EEOptions is greenroom.rtc.E2EEOptions and __version__ == __import__("greenroom").__version__
 assert LocalParticipant is greenroom.rtc.LocalParticipant
 assert AudioFrame is greenroom.rtc.AudioFrame
 assert not any(name.startswith("livekit.rtc._") for name in __import__("sys").modules)
