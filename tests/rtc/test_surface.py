@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,8 @@ def classes() -> list[str]:
 def test_no_name_is_missing_by_accident():
     assert [name for name in names() if not hasattr(rtc, name)] == []
     assert sorted(set(LEFT_OUT) & set(rtc.__all__)) == []
+    documented = (Path(__file__).parents[2] / "docs/rtc.md").read_text()
+    assert [name for name in LEFT_OUT if name != "__version__" and f"`{name}`" not in documented] == []
 
 
 @pytest.mark.parametrize("name", classes())
