@@ -220,6 +220,18 @@ async def test_other_services_are_called_by_their_names_with_what_they_need():
     assert claims.others["sip"] == {"admin": True, "call": True}
 
 
+async def test_a_refusal_is_the_error_of_the_official_api_too(desk: Desk):
+    calls = Api(desk.url, KEY, SECRET)
+    try:
+        with pytest.raises(api.TwirpError) as refused:
+            await calls.room.get_participant(api.RoomParticipantIdentity(room="lab", identity="nobody"))
+    finally:
+        await calls.aclose()
+    error = refused.value
+    assert isinstance(error, RequestError) and error.reason == error.code == api.TwirpErrorCode.NOT_FOUND
+    assert error.status == 404 and "GetParticipant" in error.message and "not_found" in str(error)
+
+
 async def test_one_dispatch_is_found_by_its_id(desk: Desk):
     calls = Api(desk.url, KEY, SECRET)
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -49,7 +51,8 @@ class Api:
         """Call a method such as "RoomService/ListRooms" and fill `answer`.
 
         Raises:
-            RequestError: the server refused; `reason` is its code.
+            RequestError: the server refused; `reason` is its code. In programs that have imported `livekit.api` this
+                is a TwirpError of that package as well.
             UnreachableError: it does not answer.
         """
         import aiohttp
@@ -85,9 +88,23 @@ class Api:
 async def _refusal(method: str, response: aiohttp.ClientResponse) -> RequestError:
     try:
         error = await response.json(content_type=None)
-        return RequestError(f"{method}: {error['msg']}", reason=error["code"])
+        reason, text, more = error["code"], error["msg"], error.get("meta", {})
     except (ValueError, KeyError, TypeError):
-        return RequestError(f"{method}: HTTP status {response.status}", reason=str(response.status))
+        reason, text, more = str(response.status), f"HTTP status {response.status}", {}
+    official = getattr(sys.modules.get("livekit.api"), "TwirpError", None)
+    if official is None:
+        return RequestError(f"{method}: {text}", reason=reason)
+    kind, message = _refused(official), f"{method}: {text}"
+    refused = kind.__new__(kind, message)  # the two constructors do not know of each other
+    vars(refused).update(message=message, reason=reason, code=reason, status=response.status, metadata=more)
+    return refused
+
+
+@functools.cache
+def _refused(official: type[Exception]) -> type[RequestError]:
+    """A RequestError that programs which use the livekit-api package catch as that package's error, too."""
+    attributes = {"message": "", "code": "", "status": 0, "metadata": {}, "__module__": __name__}
+    return type("RequestError", (RequestError, official), attributes)
 
 
 class RoomApi:
