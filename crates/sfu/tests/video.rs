@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::judge::judge;
+use common::judge::{Verdict, judge};
 use common::source::Vp8Layer;
 use common::{ALICE, BOB, PUBLISHER, Stage, TRACK, layers, ms};
 use greenroom_sfu::{Codec, Event, Origin, PeerId, SubscriberCodecs, TrackConfig};
@@ -75,11 +75,28 @@ impl Camera {
     }
 }
 
+/// A camera with three layers, published.
+fn simulcast() -> (Stage, Camera) {
+    (Stage::simulcast(), Camera::new(3))
+}
+
+/// The same, and Alice is subscribed.
+fn watched_by_alice() -> (Stage, Camera) {
+    let (mut stage, camera) = simulcast();
+    stage.subscribe(ALICE);
+    (stage, camera)
+}
+
+/// What Alice got, without a fault.
+fn flawless(stage: &Stage) -> Verdict {
+    let verdict = judge(&stage.received(ALICE));
+    verdict.expect_flawless();
+    verdict
+}
+
 #[test]
 fn a_subscriber_gets_the_best_layer_unchanged_and_whole() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
-    stage.subscribe(ALICE);
+    let (mut stage, mut camera) = watched_by_alice();
     camera.film(&mut stage, ms(2000));
     let received = stage.received(ALICE);
     let verdict = judge(&received);
@@ -94,8 +111,7 @@ fn a_subscriber_gets_the_best_layer_unchanged_and_whole() {
 
 #[test]
 fn a_late_joiner_starts_with_a_key_frame_and_then_climbs_to_its_layer() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
+    let (mut stage, mut camera) = simulcast();
     camera.film(&mut stage, ms(3000));
     stage.subscribe(ALICE);
     camera.film(&mut stage, ms(1000));
@@ -108,9 +124,7 @@ fn a_late_joiner_starts_with_a_key_frame_and_then_climbs_to_its_layer() {
 
 #[test]
 fn a_joiner_right_after_a_key_frame_is_served_from_the_history_at_once_and_is_not_behind() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
-    stage.subscribe(ALICE);
+    let (mut stage, mut camera) = watched_by_alice();
     camera.film(&mut stage, ms(700));
     let requests = camera.keys.len();
     stage.subscribe(BOB);
@@ -129,17 +143,14 @@ fn a_joiner_right_after_a_key_frame_is_served_from_the_history_at_once_and_is_no
 
 #[test]
 fn switching_layers_waits_for_a_key_frame_and_leaves_no_seam() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
-    stage.subscribe(ALICE);
+    let (mut stage, mut camera) = watched_by_alice();
     camera.film(&mut stage, ms(2000));
     for quality in [0, 2, 1, 0, 1, 2] {
         stage.set(ALICE, false, quality, 0);
         camera.film(&mut stage, ms(1500));
         assert_eq!(stage.current_layer(ALICE), Some(usize::from(quality)));
     }
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     // The layers have unrelated timestamps; only sender reports relate them.
     verdict.expect_timeline(90);
 }
@@ -166,8 +177,7 @@ fn a_layer_that_lags_behind_the_others_does_not_push_the_timeline_further_at_eac
             layers[layer].key_next = true;
         }
     }
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     assert!(verdict.layers().len() >= 18, "{:?}", verdict.layers());
     verdict.expect_timeline(9_000 + 90);
     // Each packet's wallclock says when it was captured, whatever its timestamp had to be.
@@ -200,36 +210,31 @@ fn late_key_frames_do_not_push_the_timeline_when_sender_reports_tell_better() {
             layers[layer].key_next = true;
         }
     }
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     assert!(verdict.layers().len() >= 18, "{:?}", verdict.layers());
     verdict.expect_timeline(450);
 }
 
 #[test]
 fn without_sender_reports_arrival_times_relate_the_layers() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
+    let (mut stage, mut camera) = simulcast();
     camera.layers.iter_mut().for_each(|layer| layer.reports = false);
     stage.subscribe(ALICE);
     for quality in [2, 0, 2, 1] {
         stage.set(ALICE, false, quality, 0);
         camera.film(&mut stage, ms(1500));
     }
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     verdict.expect_timeline(90);
 }
 
 #[test]
 fn a_layer_that_is_never_sent_is_not_waited_for() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
+    let (mut stage, mut camera) = simulcast();
     camera.active = vec![true, false, false];
     stage.subscribe(ALICE);
     camera.film(&mut stage, ms(3000));
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     assert_eq!(verdict.layers(), [0]);
     assert!(verdict.frames.len() >= 89);
     assert!(camera.keys.iter().all(|&(_, layer)| layer == 0), "{:?}", camera.keys);
@@ -242,9 +247,7 @@ fn a_layer_that_is_never_sent_is_not_waited_for() {
 
 #[test]
 fn a_layer_that_dies_is_left_within_a_second() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
-    stage.subscribe(ALICE);
+    let (mut stage, mut camera) = watched_by_alice();
     camera.film(&mut stage, ms(5000));
     assert_eq!(stage.current_layer(ALICE), Some(2));
     camera.active[2] = false;
@@ -253,8 +256,7 @@ fn a_layer_that_dies_is_left_within_a_second() {
     let next = stage.received(ALICE).into_iter().find(|sent| sent.at >= died).expect("a packet after").at;
     assert!(next - died <= ms(850), "dark for {:?}", next - died);
     assert_eq!(stage.current_layer(ALICE), Some(1));
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     // It comes back with a key frame, as encoders do.
     camera.active[2] = true;
     camera.layers[2].key_next = true;
@@ -265,23 +267,18 @@ fn a_layer_that_dies_is_left_within_a_second() {
 
 #[test]
 fn a_still_picture_does_not_kill_its_layers() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
-    stage.subscribe(ALICE);
+    let (mut stage, mut camera) = watched_by_alice();
     camera.film(&mut stage, ms(2000));
     camera.skip(&mut stage, ms(60_000));
     assert_eq!(stage.current_layer(ALICE), Some(2));
     camera.film(&mut stage, ms(500));
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     verdict.expect_timeline(90);
 }
 
 #[test]
 fn a_frame_rate_limit_drops_temporal_layers_without_a_trace() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
-    stage.subscribe(ALICE);
+    let (mut stage, mut camera) = watched_by_alice();
     camera.film(&mut stage, ms(2000));
     for (fps, expected) in [(15, 15), (8, 8), (15, 15), (0, 30), (1, 8), (30, 30)] {
         stage.set(ALICE, false, 2, fps);
@@ -297,9 +294,7 @@ fn a_frame_rate_limit_drops_temporal_layers_without_a_trace() {
 
 #[test]
 fn a_packet_that_was_lost_upstream_leaves_a_gap_and_fills_it_when_it_comes() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
-    stage.subscribe(ALICE);
+    let (mut stage, mut camera) = watched_by_alice();
     camera.film(&mut stage, ms(1000));
     let at = Duration::from_micros(camera.frames * FRAME);
     camera.frames += 1;
@@ -311,8 +306,7 @@ fn a_packet_that_was_lost_upstream_leaves_a_gap_and_fills_it_when_it_comes() {
     assert_eq!(judge(&stage.received(ALICE)).missing, 1);
     stage.packet(TRACK, 2, &packets[1]);
     stage.packet(TRACK, 2, &packets[1]);
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     assert_eq!(stage.room.statistics().packets_duplicate, 1);
 }
 
@@ -360,8 +354,7 @@ fn padding_only_packets_are_not_forwarded() {
         let padding = camera.layers[0].padding(stage.now);
         stage.packet(TRACK, 0, &padding);
     }
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     assert_eq!(verdict.fillers, 0);
 }
 
@@ -385,9 +378,7 @@ fn packets_older_than_the_window_are_dropped() {
 
 #[test]
 fn pause_and_resume_go_on_by_the_time_that_passed() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
-    stage.subscribe(ALICE);
+    let (mut stage, mut camera) = watched_by_alice();
     camera.film(&mut stage, ms(2000));
     stage.set(ALICE, true, 2, 0);
     let paused = stage.now;
@@ -395,17 +386,14 @@ fn pause_and_resume_go_on_by_the_time_that_passed() {
     assert!(stage.received(ALICE).iter().all(|sent| sent.at <= paused));
     stage.set(ALICE, false, 2, 0);
     camera.film(&mut stage, ms(2000));
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     verdict.expect_timeline(90);
     assert_eq!(verdict.layers().last(), Some(&2));
 }
 
 #[test]
 fn mute_and_unmute_go_on_by_the_time_that_passed() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
-    stage.subscribe(ALICE);
+    let (mut stage, mut camera) = watched_by_alice();
     camera.film(&mut stage, ms(2000));
     stage.mute(true);
     let muted = stage.now;
@@ -415,17 +403,14 @@ fn mute_and_unmute_go_on_by_the_time_that_passed() {
     stage.mute(false);
     camera.answer(&mut stage);
     camera.film(&mut stage, ms(2000));
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     verdict.expect_timeline(90);
     assert_eq!(verdict.layers().last(), Some(&2));
 }
 
 #[test]
 fn a_publisher_that_restarts_its_stream_is_followed_from_its_key_frame() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
-    stage.subscribe(ALICE);
+    let (mut stage, mut camera) = watched_by_alice();
     camera.film(&mut stage, ms(2000));
     let stale = camera.layers[2].frame(stage.now);
     for (index, layer) in camera.layers.iter_mut().enumerate() {
@@ -437,8 +422,7 @@ fn a_publisher_that_restarts_its_stream_is_followed_from_its_key_frame() {
     stage.packet(TRACK, 2, &stale[0]);
     assert_eq!(stage.sent.len(), before, "the replaced stream is over");
     camera.film(&mut stage, ms(1500));
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     verdict.expect_timeline(90);
     assert!(verdict.frames.len() >= 115);
     assert_eq!(stage.room.statistics().restarts, 3);
@@ -457,8 +441,7 @@ fn sequence_numbers_that_start_over_on_the_same_stream_are_a_restart() {
     camera.layers[0].seq += 40_000;
     camera.film(&mut stage, ms(2000));
     assert_eq!(stage.room.statistics().restarts, 2);
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     assert!(verdict.frames.len() >= 160, "{} frames", verdict.frames.len());
 }
 
@@ -472,16 +455,14 @@ fn timestamps_that_jump_within_a_stream_are_anchored_anew() {
     camera.film(&mut stage, ms(1500));
     camera.layers[0].timestamp_base = camera.layers[0].timestamp_base.wrapping_sub(900_000_000);
     camera.film(&mut stage, ms(1500));
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     verdict.expect_timeline(90);
     assert!(verdict.frames.len() >= 134);
 }
 
 #[test]
 fn counters_may_wrap_in_the_middle_of_everything() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
+    let (mut stage, mut camera) = simulcast();
     for layer in &mut camera.layers {
         layer.timestamp_base = u32::MAX - 90_000;
         layer.seq = 65_500;
@@ -491,15 +472,13 @@ fn counters_may_wrap_in_the_middle_of_everything() {
         stage.set(ALICE, false, quality, 15);
         camera.film(&mut stage, ms(40_000));
     }
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     verdict.expect_timeline(90);
 }
 
 #[test]
 fn a_thousand_keyframe_requests_a_second_become_two() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
+    let (mut stage, mut camera) = simulcast();
     for peer in 0..10 {
         stage.subscribe(PeerId(peer));
     }
@@ -514,8 +493,7 @@ fn a_thousand_keyframe_requests_a_second_become_two() {
 
 #[test]
 fn two_hundred_joins_in_ten_seconds_cost_two_key_frames_a_second_and_start_within_half_a_second() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
+    let (mut stage, mut camera) = simulcast();
     camera.film(&mut stage, ms(3000));
     camera.keys.clear();
     let mut joined = Vec::new();
@@ -591,15 +569,13 @@ fn a_key_frame_whose_first_packet_comes_late_still_serves() {
     for index in [1, 2, 0, 3] {
         stage.packet(TRACK, 0, &packets[index]);
     }
-    let verdict = judge(&stage.received(ALICE));
-    verdict.expect_flawless();
+    let verdict = flawless(&stage);
     assert_eq!(verdict.frames.len(), 1);
 }
 
 #[test]
 fn a_subscriber_without_the_codec_gets_nothing_and_asks_for_nothing() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
+    let (mut stage, mut camera) = simulcast();
     camera.film(&mut stage, ms(3000));
     camera.keys.clear();
     stage.subscribe_with(ALICE, SubscriberCodecs::new([Codec::H264]));
@@ -631,8 +607,7 @@ fn narrow_picture_ids_stay_contiguous_in_their_width() {
 
 #[test]
 fn the_first_packet_and_the_life_of_layers_are_told() {
-    let mut stage = Stage::simulcast();
-    let mut camera = Camera::new(3);
+    let (mut stage, mut camera) = simulcast();
     camera.film(&mut stage, ms(500));
     let told = |stage: &Stage, wanted: &Event| stage.events.iter().filter(|(_, event)| event == wanted).count();
     assert_eq!(told(&stage, &Event::FirstPacket { track: TRACK, codec: Codec::Vp8 }), 1);
