@@ -32,12 +32,10 @@ _FOR_JOINING = (
     "uuid",
     "greenroom.rtc._connection",
     "greenroom.rtc._dispatch",
-    "greenroom.rtc._local_tracks",
     "greenroom.rtc._rpc_runner",
     "greenroom.rtc._stream_runner",
     "greenroom.rtc.data_track",
     "greenroom.rtc.e2ee",
-    "greenroom.rtc.local_participant",
 )
 
 

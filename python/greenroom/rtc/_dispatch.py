@@ -16,6 +16,7 @@ from greenroom.rtc.enums import (
     StreamState,
     TrackKind,
 )
+from greenroom.rtc.local_participant import LocalParticipant
 from greenroom.rtc.participant import Participant, RemoteParticipant
 from greenroom.rtc.track import RemoteAudioTrack, RemoteVideoTrack
 from greenroom.rtc.track_publication import RemoteTrackPublication
@@ -50,7 +51,6 @@ class Dispatch:
             return
         match output:
             case io.Joined():
-                self._room._joined()
                 self._fill()
             case io.Closed(reason=reason):
                 if not self._room._joining:
@@ -92,7 +92,10 @@ class Dispatch:
     def _fill(self) -> None:
         """Who and what is there already when we join; the only events about it tell who is encrypted."""
         view = self._connection.session.view
-        for info in view.remotes.values() if view is not None else ():
+        if view is None:
+            return
+        self._room._local = LocalParticipant(self._room, self._connection, view.local)
+        for info in view.remotes.values():
             participant = self._add(info)
             for track in info.tracks:
                 participant._track_publications[track.sid] = RemoteTrackPublication(track, self._connection)

@@ -19,6 +19,7 @@ from greenroom.protocol.client_streams import (
     trailer_packet,
 )
 from greenroom.rtc import _arguments as check
+from greenroom.rtc._local_tracks import LocalTracks
 from greenroom.rtc.data_stream import (
     ByteStreamInfo,
     ByteStreamWriter,
@@ -59,8 +60,6 @@ class LocalParticipant(Participant):
     """Ourselves in a room; comes from `room.local_participant`."""
 
     def __init__(self, room: Room, connection: Connection, info: m.ParticipantInfo) -> None:
-        from greenroom.rtc._local_tracks import LocalTracks
-
         super().__init__(info)
         self._room = room
         self._connection = connection

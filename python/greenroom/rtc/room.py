@@ -369,13 +369,6 @@ class Room(EventEmitter[EventTypes]):
     async def _rpc_response(self, reader: TextStreamReader, sender: str) -> None:
         self._rpc.response_text(sender, reader.info.attributes or {}, await reader.read_all())
 
-    def _joined(self) -> None:
-        from greenroom.rtc.local_participant import LocalParticipant
-
-        connection = self._connection
-        if connection is not None and connection.session.view is not None:
-            self._local = LocalParticipant(self, connection, connection.session.view.local)
-
     def _deliver(self, happening: Callable[[], None]) -> None:
         if self._held is not None:
             self._held.append(happening)
