@@ -69,6 +69,12 @@ async def hanger(ctx: JobContext) -> None:
     await asyncio.Event().wait()
 
 
+async def sleeper(ctx: JobContext) -> None:
+    """Blocks its event loop, for longer than anybody waits."""
+    await ctx.connect()
+    time.sleep(60)  # noqa: ASYNC251 - blocking is what it is for
+
+
 async def stubborn(ctx: JobContext) -> None:
     """Ignores that it is cancelled, twice."""
     await ctx.connect()

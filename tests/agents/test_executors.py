@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -75,7 +76,7 @@ async def test_a_hung_entrypoint_is_cancelled_after_its_grace(desk: Desk, kind: 
         await until(lambda: not hanging.active_jobs)
 
 
-@pytest.mark.parametrize("kind", [JobExecutorType.TASK, JobExecutorType.PROCESS])
+@EVERY
 async def test_an_entrypoint_that_ignores_its_cancellation_cannot_keep_the_worker(desk: Desk, kind, caplog):
     stubborn = await desk.work(worker(staff.stubborn, kind))
     async with joined(desk.server, "ada") as ada:
@@ -86,6 +87,26 @@ async def test_an_entrypoint_that_ignores_its_cancellation_cannot_keep_the_worke
         await ada.wait("participant_disconnected")
     if kind is JobExecutorType.TASK:
         assert "hang here" in caplog.text and "staff.py" in caplog.text
+
+
+async def test_a_thread_that_hangs_is_named_frees_its_slot_and_its_agent_leaves(desk: Desk, caplog):
+    limits = {"max_jobs": 1, "shutdown_process_timeout": 0.5}
+    sleeper = await desk.work(worker(staff.sleeper, JobExecutorType.THREAD, **limits))
+    async with joined(desk.server, "ada") as ada:
+        made = await desk.dispatch("staff")
+        await ada.wait("participant_connected")
+        await until(lambda: sleeper.active_jobs)
+        await desk.api.agent_dispatch.delete_dispatch(made.id, "lab")
+        await until(lambda: not sleeper.active_jobs)
+        assert "its thread hangs here" in caplog.text and "in sleeper" in caplog.text
+        assert caplog.text.count("its thread hangs here") == 1
+        await ada.wait("participant_disconnected")
+        await desk.dispatch("staff", metadata="next")
+        await until(lambda: [info.job.metadata for info in sleeper.active_jobs] == ["next"])
+        await ada.wait("participant_connected", after=1)
+        async with asyncio.timeout(15):
+            await sleeper.drain(timeout=0.1)
+        await ada.wait("participant_disconnected", after=1)
 
 
 async def test_a_process_that_dies_fails_its_job_only(desk: Desk):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import inspect
 import logging
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,12 +18,15 @@ from greenroom.agents.context import JobProcess
 from greenroom.agents.options import JobExecutorType
 from greenroom.agents.runner import JobLaunch, JobRunner
 from greenroom.errors import ConfigError
+from greenroom.runtime.bridge import abandon_bridge
 
 __all__ = ["Events", "Executor", "ProcSetup", "TaskExecutor", "ThreadExecutor", "preload", "prewarm"]
 
 log = logging.getLogger("greenroom.agents")
 
 Prewarm = Callable[[JobProcess], Any]
+#: Seconds that a job's thread has beyond the job's own limits.
+_THREAD_GRACE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +148,17 @@ class ThreadExecutor:
             self._jobs[job_id].shutdown(reason)
 
     async def close(self) -> None:
-        """End every job and wait for it."""
+        """End every job and wait for it, but for no thread that hangs."""
         jobs = list(self._jobs.values())
         for job in jobs:
             job.shutdown("worker closed")
-        await asyncio.gather(*(asyncio.to_thread(job.thread.join) for job in jobs))
+        if jobs:
+            await asyncio.wait([job.over for job in jobs])
+            await asyncio.wait([job.finished for job in jobs], timeout=_THREAD_GRACE)
 
     def _gone(self, job_id: str, error: str) -> None:
-        if self._jobs.pop(job_id, None) is not None:
+        if (job := self._jobs.pop(job_id, None)) is not None:
+            job.over.set_result(None)
             self._events.job_ended(job_id, error)
 
 
@@ -166,15 +175,19 @@ class _JobThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runner: JobRunner | None = None
         self._reason: str | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        #: Done when the job is over, and when its thread is.
+        self.over: asyncio.Future[None] = self._worker_loop.create_future()
+        self.finished: asyncio.Future[None] = self._worker_loop.create_future()
         # A daemon, so that an entrypoint that never ends cannot keep the process.
         self.thread = threading.Thread(target=self._main, name=f"job {self._job_id}", daemon=True)
         self.thread.start()
 
     def joined(self) -> None:
-        self._worker_loop.call_soon_threadsafe(self._events.job_joined, self._job_id)
+        self._tell(self._events.job_joined, self._job_id)
 
     def started(self) -> None:
-        self._worker_loop.call_soon_threadsafe(self._events.job_started, self._job_id)
+        self._tell(self._events.job_started, self._job_id)
 
     async def outcome(self, error: str) -> None:
         reported = self._events.job_outcome(self._job_id, error)
@@ -184,10 +197,39 @@ class _JobThread:
         self._error = error
 
     def shutdown(self, reason: str) -> None:
+        if self._deadline is None:
+            self._deadline = self._worker_loop.call_later(
+                self._launch.limits_of_end().total + _THREAD_GRACE, self._abandon
+            )
         with self._lock:
             self._reason = reason
             if self._loop is not None and self._runner is not None:
                 self._loop.call_soon_threadsafe(self._runner.shutdown, reason)
+
+    def _abandon(self) -> None:
+        """The thread hangs, and threads cannot be killed: take its agent out of the room and go on without it."""
+        if self.over.done():
+            return
+        frame = sys._current_frames().get(self.thread.ident or 0)
+        where = "".join(traceback.format_stack(frame)) if frame is not None else ""
+        advice = "it stays until this process ends; JobExecutorType.PROCESS can kill such jobs"
+        log.error("job %s does not end, because its thread hangs here; %s:\n%s", self._job_id, advice, where)
+        with self._lock:
+            loop = self._loop
+        if loop is not None:
+            abandon_bridge(loop)
+        self._gone(self._job_id, "its thread hangs and was left behind")
+
+    def _tell(self, function: Callable[..., None], *arguments: object) -> None:
+        # A thread that was left behind may come back when the worker's loop is long over.
+        with contextlib.suppress(RuntimeError):
+            self._worker_loop.call_soon_threadsafe(function, *arguments)
+
+    def _finish(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if not self.finished.done():
+            self.finished.set_result(None)
 
     def _main(self) -> None:
         try:
@@ -195,7 +237,8 @@ class _JobThread:
         except BaseException as error:  # noqa: BLE001 - whatever it was, the worker must hear that the job is over
             self._error = repr(error)
         finally:
-            self._worker_loop.call_soon_threadsafe(self._gone, self._job_id, self._error)
+            self._tell(self._gone, self._job_id, self._error)
+            self._tell(self._finish)
 
     async def _run(self) -> None:
         runner = JobRunner(self._launch, self._proc, self)
@@ -207,6 +250,8 @@ class _JobThread:
         await runner.wait()
         with self._lock:
             self._runner = None
+        # The end of `asyncio.run` waits for tasks that do not let themselves be cancelled: the job is over before.
+        self._tell(self._gone, self._job_id, self._error)
 
 
 def preload(modules: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ logger = logging.getLogger("greenroom.agents")
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 _KNOWN = logging.makeLogRecord({}).__dict__.keys() | {"message", "asctime"}
 #: Libraries whose details are of no use to who writes an agent.
-_QUIET = ("asyncio", "aiohttp", "watchfiles", "websockets")
+_QUIET = ("asyncio", "aiohttp", "watchfiles")
 
 
 def to_terminal(level: str) -> None:

@@ -386,7 +386,10 @@ class WorkerRun:
             entrypoint=entrypoint,
             auto_subscribe=answer.auto_subscribe,
             auto_disconnect=answer.auto_disconnect,
-            limits=job_run.Limits(self._setup.options.entrypoint_timeout, self._setup.options.shutdown_process_timeout),
+            limits=job_run.Limits(
+                entrypoint=self._setup.options.entrypoint_timeout,
+                callbacks=self._setup.options.shutdown_process_timeout,
+            ),
             session_end=self._setup.session_end,
             session_end_timeout=self._setup.options.session_end_timeout,
             api_key=self._credentials[1],

@@ -12,7 +12,7 @@ from types import MethodType
 from greenroom._engine import Engine, EngineFailed, Event, Log, parse_event
 from greenroom.errors import EngineClosedError
 
-__all__ = ["Bridge", "bridge_for_loop"]
+__all__ = ["Bridge", "abandon_bridge", "bridge_for_loop"]
 
 log = logging.getLogger("greenroom.runtime")
 engine_log = logging.getLogger("greenroom.engine")
@@ -73,6 +73,11 @@ class Bridge:
         self._handlers.clear()
         self.engine.close()
 
+    def abandon(self) -> None:
+        """Close the engine from another thread, because the loop hangs and never will: everybody sees it leave."""
+        self._closed = True
+        self.engine.close()
+
     def _drain(self) -> None:
         for raw in self.engine.drain():
             event = parse_event(raw)
@@ -110,6 +115,13 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def abandon_bridge(loop: asyncio.AbstractEventLoop) -> None:
+    """Close the client's engine of a loop that hangs, from another thread."""
+    bridge = _bridges.get(loop)
+    if bridge is not None and not bridge.closed:
+        bridge.abandon()
 
 
 def bridge_for_loop() -> Bridge:
