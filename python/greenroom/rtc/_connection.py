@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import platform
 import random
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -280,7 +280,7 @@ class Connection:
                 version=__version__,
                 protocol=PROTOCOL_VERSION,
                 client_protocol=2,
-                os=platform.system().lower(),
+                os="windows" if sys.platform == "win32" else sys.platform,
                 capabilities=[m.ClientInfo.Capability.CAP_COMPRESSION_DEFLATE_RAW],
             ),
             connection_settings=m.ConnectionSettings(auto_subscribe=self._options.auto_subscribe),
