@@ -61,6 +61,7 @@ for line in (
     "from livekit.agents.voice import Agent",
     "import livekit.agents.llm",
     "agents.stt",
+    "from livekit.agents._exceptions import APIError",
     "from livekit.agents import nonsense",
 ):
     try:
@@ -90,6 +91,7 @@ def test_what_belongs_to_the_official_framework_says_so(tmp_path: Path):
         "ModuleNotFoundError True",
         "ModuleNotFoundError True",
         "AttributeError True",
+        "ImportError True",
         "ImportError False",
         "False",
     ], done.stderr

@@ -90,7 +90,7 @@ class _Alias(ModuleType):
                 module = importlib.import_module(source)
                 if hasattr(module, name):
                     return getattr(module, name)
-        if self.__name__ == "livekit.agents":
+        if self.__name__.startswith("livekit.agents"):
             raise refusal(self.__name__, name, sys._getframe(1))
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
