@@ -171,8 +171,11 @@ async def sounds(track: rtc.Track) -> int | None:
     return round(peak / 50) * 50
 
 
-async def test_a_saved_program_takes_over_its_jobs_and_callers_keep_their_agent(server: Server, tmp_path: Path):
-    async with joined(server, "ada") as ada, developing(tmp_path, server) as program:
+@pytest.mark.parametrize("single", [True, False])
+async def test_a_saved_program_takes_over_its_jobs_and_callers_keep_their_agent(
+    server: Server, tmp_path: Path, single: bool
+):
+    async with joined(server, "ada", single=single) as ada, developing(tmp_path, server) as program:
         await dispatch(server, "for ada")
         agent = await hears(ada, 400)
         [job] = jobs(server)

@@ -107,6 +107,24 @@ def test_the_same_identity_replaces_its_older_session(stage, protocol, told):
     assert bool(gone) == told
 
 
+def test_an_agent_that_joins_again_stays_the_same_participant(stage):
+    ada = stage.join("ada")
+    old = stage.join("bot", kind="agent")
+    sid = old.sid
+    new = stage.join("bot", kind="agent")
+    assert old.told("leave")[0].reason == m.DisconnectReason.DUPLICATE_IDENTITY
+    assert new.sid == sid and new.told("join")[0].participant.sid == sid
+    told = [each.participants[0] for each in ada.told("update")]
+    assert {each.sid for each in told} == {sid}
+    assert m.ParticipantInfo.DISCONNECTED not in [each.state for each in told]
+    versions = [each.version for each in told]
+    assert versions == sorted(set(versions))
+    stage.wait(100)
+    assert new.member is not None and new.member.active
+    person = stage.join("bot")
+    assert person.sid != sid
+
+
 def test_a_full_room_refuses_people_but_not_agents(make_stage):
     stage = make_stage(m.RoomConfiguration(max_participants=1))
     stage.join("ada")

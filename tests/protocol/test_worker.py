@@ -48,6 +48,41 @@ def run(machine: Worker, job_id: str, now: float = 1.0) -> None:
     assert isinstance(launch, io.Launch) and launch.acceptance.identity == "me"
 
 
+def test_jobs_that_another_worker_takes_over_are_let_go_of():
+    machine = registered()
+    run(machine, "kept")
+    run(machine, "ending")
+    machine.job_outcome("ending", "")
+    machine.received(1.0, offer("asked"))
+    (full,) = sent(machine.retire(2.0), "update_worker")
+    assert full.status == m.WorkerStatus.WS_FULL
+    assert not sent(machine.received(2.0, offer("late")), "availability")[0].available
+    assert machine.unfinished == ["kept"]
+    (withdrawn,) = machine.release()
+    assert isinstance(withdrawn, io.Withdrawn) and withdrawn.job_id == "asked"
+    assert machine.lost("closed") == [] and machine.refused("gone", final=False) == [] and machine.opened(3.0) == []
+    assert machine.deadline is None
+    assert machine.job_ended(4.0, "ending", "") == []
+    assert machine.job_ended(5.0, "kept", "") == [io.Drained()]
+
+
+def test_a_worker_without_jobs_ends_when_it_is_replaced():
+    machine = registered()
+    machine.retire(1.0)
+    assert machine.release() == [io.Drained()]
+
+
+def test_a_taken_over_job_is_told_of_and_reported_like_any_other():
+    machine = worker()
+    machine.adopt("taken")
+    machine.start()
+    machine.opened(0.0)
+    welcome = machine.received(0.0, m.ServerMessage(register=m.RegisterWorkerResponse(worker_id="AW_2")))
+    assert [list(each.job_ids) for each in sent(welcome, "migrate_job")] == [["taken"]]
+    assert sent(machine.job_started("taken"), "update_job")[0].status == m.JobStatus.JS_RUNNING
+    assert sent(machine.job_ended(1.0, "taken", ""), "update_job")[0].status == m.JobStatus.JS_SUCCESS
+
+
 def test_a_job_from_offer_to_report():
     machine = registered()
     run(machine, "j")

@@ -256,6 +256,7 @@ class Worker:
         self._report_outcome(job_id, error)
         if self._jobs.pop(job_id, None) is None:
             return []
+        self._timers.cancel((_ANSWER, job_id))
         self._tell_fullness(now)
         self._check_drained()
         return self._take()
