@@ -72,7 +72,9 @@ async def far(serve: Serve, ssl: object = None) -> AsyncIterator[Far]:
 
 
 @contextlib.asynccontextmanager
-async def raw(answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[int]:
+async def raw(
+    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], tls: object = None
+) -> AsyncIterator[int]:
     """A TCP server that answers as told; its port."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,7 +83,7 @@ async def raw(answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awa
         finally:
             writer.close()
 
-    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls) as server:
         yield server.sockets[0].getsockname()[1]
 
 
@@ -117,6 +119,12 @@ async def test_the_token_and_the_messages_are_not_logged(caplog):
         await soon(end.received)
         await socket.close()
     assert TOKEN not in caplog.text and "private" not in caplog.text
+
+
+async def test_a_server_is_found_by_name():
+    async with far(echo) as end:
+        (await end.open(end.url.replace("127.0.0.1", "localhost"))).send(PING)
+        assert (await soon(end.received)).pong == 7
 
 
 async def test_what_was_sent_before_closing_arrives_and_nothing_is_heard_afterwards():
@@ -429,7 +437,7 @@ async def test_over_tls_a_server_nobody_vouches_for_is_refused(certificate: Path
 
 
 @contextlib.asynccontextmanager
-async def proxy(credentials: bytes | None = None) -> AsyncIterator[tuple[int, list[str]]]:
+async def proxy(credentials: bytes | None = None, tls: object = None) -> AsyncIterator[tuple[int, list[str]]]:
     """An HTTP proxy that tunnels everything to 127.0.0.1; its port, and who was asked for."""
     asked: list[str] = []
 
@@ -452,7 +460,7 @@ async def proxy(credentials: bytes | None = None) -> AsyncIterator[tuple[int, li
 
         await asyncio.gather(pipe(reader, far_writer), pipe(far_reader, writer))
 
-    async with raw(tunnel) as port:
+    async with raw(tunnel, tls) as port:
         yield port, asked
 
 
@@ -476,6 +484,29 @@ async def test_tls_goes_through_the_proxy_too(certificate: Path, trusting: None)
             assert isinstance(await socket.receive(), Closed)
         socket.abort()
     assert len(asked) == 1
+
+
+async def test_the_proxy_itself_may_be_behind_tls(certificate: Path, trusting: None):
+    tls = _server_tls(certificate)
+    async with far(echo, tls) as end, proxy(tls=tls) as (port, asked):
+        async with asyncio.timeout(10):
+            socket = await WebSocket.open(end.url, TOKEN, max_size=1000, proxy=f"https://127.0.0.1:{port}")
+            await socket.send(PING.SerializeToString())
+            assert m.SignalResponse.FromString(await socket.receive()).pong == 7
+        socket.abort()
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\n", b"x" * 200_000, b"nonsense\r\n\r\n"])
+async def test_a_proxy_that_does_not_answer_is_said(answer: bytes):
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+
+    async with raw(silent) as port:
+        with pytest.raises(SocketRefusedError, match=r"the proxy 127\.0\.0\.1 (did not answer|refused)") as refused:
+            await WebSocket.open("ws://server.example", TOKEN, max_size=1000, proxy=f"http://127.0.0.1:{port}")
+    assert refused.value.status == 0
 
 
 async def test_a_proxys_credentials_come_from_its_url_and_its_refusal_is_said():

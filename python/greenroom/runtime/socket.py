@@ -122,7 +122,7 @@ class MessageSocket(Generic[_Sent, _Received]):
             log.exception("handling a %s message failed", self.name)
 
     async def _beat(self, interval: float) -> None:
-        while True:
+        while not self._reader.done():
             heard = self._socket.heard
             self._socket.ping()
             await asyncio.sleep(interval / 2)

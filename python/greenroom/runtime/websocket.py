@@ -190,9 +190,6 @@ def _bracketed(parts: SplitResult) -> str:
     name = parts.hostname or ""
     if not name.isascii():
         name = name.encode("idna").decode()
-    name = (
-        (parts.hostname or "").encode("idna").decode() if not (parts.hostname or "").isascii() else parts.hostname or ""
-    )
     return f"[{name}]" if ":" in name else name
 
 
