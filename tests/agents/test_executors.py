@@ -147,12 +147,12 @@ async def test_code_that_blocks_is_named_and_nothing_is_ended(desk: Desk, kind, 
 async def test_prewarmed_processes_wait_for_jobs(desk: Desk):
     waiting = await desk.work(worker(staff.talker, JobExecutorType.PROCESS, num_idle_processes=2))
     executor = waiting._running._executor
-    idle = {process.pid for process in executor._idle._queue}
+    idle = {process.pid for process in executor._idle}
     assert len(idle) == 2
     async with joined(desk.server, "ada") as ada:
         await desk.dispatch("staff")
         assert (await told(ada))["pid"] in idle
-        await until(lambda: executor._idle.qsize() == 2)
+        await until(lambda: len(executor._idle) == 2)
 
 
 async def test_an_entrypoint_that_no_process_can_find_is_refused_with_a_reason(desk: Desk):

@@ -430,8 +430,9 @@ class JobContext:
 
     async def _end(self, reason: str) -> None:
         """Leave the room, end the job's tasks, run the callbacks. No step keeps the next from coming."""
+        limit = self._launch.limits.callbacks
         try:
-            async with asyncio.timeout(_LEAVE_TIMEOUT):
+            async with asyncio.timeout(min(_LEAVE_TIMEOUT, limit / 2)):
                 if self._speaks():
                     await asyncio.sleep(_LAST_WORDS)
                 await self._room.disconnect()
@@ -442,7 +443,7 @@ class JobContext:
         if self._tasks:
             from greenroom.protocol.job_run import CANCEL_GRACE
 
-            await asyncio.wait(list(self._tasks), timeout=CANCEL_GRACE)
+            await asyncio.wait(list(self._tasks), timeout=min(CANCEL_GRACE, limit / 4))
         for task in self._tasks:
             log.error("job %s goes on without its %s, which ignores that it is cancelled", self.job.id, task.get_name())
         callbacks, self._callbacks = self._callbacks, []

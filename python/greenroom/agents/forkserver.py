@@ -20,7 +20,7 @@ import struct
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from greenroom.agents.loading import load
 from greenroom.agents.options import JobExecutorType
 from greenroom.agents.runner import JobLaunch, JobRunner, import_for_joining
 from greenroom.agents.watchdog import Watchdog
+from greenroom.protocol.job_run import CANCEL_GRACE
 from greenroom.runtime.tasks import TaskSet
 
 __all__ = ["LENGTH", "frame", "main"]
@@ -52,7 +53,10 @@ def frame(message: object) -> bytes:
 
 def main() -> None:
     """Load the program, then fork on request until the worker is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Signals to the whole group are the worker's business: it decides when its jobs end. They are not ignored but
+    # handled by doing nothing, so that programs that a job starts have them as usual.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: None)
     control = socket.socket(fileno=int(sys.argv[1]))
     try:
         config = _read(control)
@@ -93,30 +97,38 @@ def _serve(control: socket.socket, http_proxy: str | None) -> None:
             ready = [key.fileobj for key, _ in selector.select()]
             if wake_read in ready:
                 wake_read.recv(4096)
-                children -= set(_reap())
+                children -= set(_reap(control))
             if control in ready:
                 request, descriptors, _, _ = socket.recv_fds(control, LENGTH.size, 1)
                 if not request:
                     _wait_for(children)
                     return
-                pid = os.fork()
+                number = LENGTH.unpack(request)[0]
+                try:
+                    pid = os.fork()
+                except OSError as error:
+                    os.close(descriptors[0])
+                    _tell(control, forked=number, pid=0, refused=str(error))
+                    continue
                 if pid == 0:
                     selector.close()
                     _become_job(control, (wake_read, wake_write), descriptors[0], http_proxy)
                 os.close(descriptors[0])
                 children.add(pid)
-                _tell(control, forked=LENGTH.unpack(request)[0], pid=pid)
+                _tell(control, forked=number, pid=pid)
 
 
-def _reap() -> Iterator[int]:
-    """The processes that have ended since."""
+def _reap(control: socket.socket | None) -> Iterator[int]:
+    """The processes that have ended since; their status is told to the worker, if it is there."""
     while True:
         try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return
         if pid == 0:
             return
+        if control is not None:
+            _tell(control, exited=pid, status=status)
         yield pid
 
 
@@ -124,7 +136,7 @@ def _wait_for(children: set[int]) -> None:
     """The worker is gone: the jobs know and end; those that do not within their time are killed."""
     deadline = time.monotonic() + _LAST_GRACE
     while children and time.monotonic() < deadline:
-        children -= set(_reap())
+        children -= set(_reap(None))
         time.sleep(0.02)
     for pid in children:
         os.kill(pid, signal.SIGKILL)
@@ -154,7 +166,7 @@ def _become_job(
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for end in (control, *wake):
             end.close()
-        asyncio.run(_JobProcessMain(socket.socket(fileno=descriptor), http_proxy).run())
+        _run(_JobProcessMain(socket.socket(fileno=descriptor), http_proxy).run())
         code = 0
     except BaseException:  # noqa: BLE001 - the fork must never return into the server's code
         traceback.print_exc()
@@ -162,6 +174,18 @@ def _become_job(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """Like `asyncio.run`, but a task that ignores its cancellation does not keep the process."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(main)
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks, timeout=CANCEL_GRACE))
 
 
 class _JobProcessMain:

@@ -8,25 +8,23 @@ to end and does not within its time limits is.
 from __future__ import annotations
 
 import asyncio
-import itertools
+import contextlib
 import json
 import logging
 import os
-import pickle
 import signal
-import socket
-import subprocess
 import sys
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from greenroom.agents.executors import Events, ProcSetup
-from greenroom.agents.forkserver import LENGTH, frame
+from greenroom.agents.forking import ForkServer
+from greenroom.agents.forkserver import frame
 from greenroom.agents.loading import preparations
 from greenroom.agents.runner import JobLaunch
-from greenroom.errors import ConfigError, StateError
-from greenroom.protocol.job_run import CANCEL_GRACE
+from greenroom.errors import ConfigError
 from greenroom.runtime.tasks import TaskSet
 
 __all__ = ["ProcessExecutor", "ProcessLimits"]
@@ -35,6 +33,14 @@ log = logging.getLogger("greenroom.agents")
 
 MEMORY_INTERVAL = 1.0
 _KILL_GRACE = 2.0
+#: Seconds in which the status of a process that has ended becomes known, and in which the last it said is read.
+_STATUS_DELAY = 1.0
+#: Seconds before a process takes the place of one that ended while it waited for a job, where its forerunner did too.
+_REFILL_FIRST, _REFILL_LONGEST = 0.1, 10.0
+#: How many processes may end before they have begun a job until that is given up.
+_ATTEMPTS = 3
+#: Bytes of the longest message from a process.
+_LONGEST_MESSAGE = 1024 * 1024
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
@@ -60,12 +66,12 @@ class ProcessExecutor:
         self._prewarm = _by_reference(setup.prewarm_fnc, "prewarm_fnc")
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskSet(log)
-        self._control: socket.socket | None = None
-        self._server: subprocess.Popen[bytes] | None = None
-        self._numbers = itertools.count(1)
-        self._forks: dict[int, asyncio.Future[int]] = {}
-        self._idle: asyncio.Queue[_Process] = asyncio.Queue()
+        self._server = ForkServer(self._config)
+        self._idle: deque[_Process] = deque()
+        self._filling = 0
+        self._refill_delay = 0.0
         self._jobs: dict[str, _Process] = {}
+        self._starting: dict[str, asyncio.Task[None]] = {}
         self._closing = False
 
     async def start(self) -> None:
@@ -74,24 +80,14 @@ class ProcessExecutor:
         Raises:
             ConfigError: the program cannot be loaded, or the prewarm function fails.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-m", "greenroom.agents.forkserver", str(theirs.fileno())]
-            # One arena per process: threads of the media engine would each begin one of their own in every job.
-            environment = {"MALLOC_ARENA_MAX": "1", **os.environ}
-            self._server = await asyncio.to_thread(
-                subprocess.Popen, command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-            )
-        self._control = ours
-        ours.sendall(frame(self._config()))
-        reader, self._control_writer = await asyncio.open_connection(sock=ours)
-        answer = json.loads(await reader.readline() or b'{"error": "it ended"}')
-        if "error" in answer:
-            raise ConfigError(f"the program cannot be loaded for job processes:\n{answer['error']}")
-        self._tasks.spawn(self._listen(reader), name="fork server's reader")
-        processes = await asyncio.gather(*(self._fork() for _ in range(self._limits.idle)))
-        for process in processes:
-            self._idle.put_nowait(process)
+        await self._server.start()
+        forks = await asyncio.gather(*(self._fork() for _ in range(self._limits.idle)), return_exceptions=True)
+        for each in forks:
+            if isinstance(each, _Process):
+                self._keep_idle(each)
+        for each in forks:
+            if isinstance(each, BaseException):
+                raise each
         self._tasks.spawn(self._watch_memory(), name="memory of job processes")
 
     def launch(self, launch: JobLaunch) -> None:
@@ -101,7 +97,8 @@ class ProcessExecutor:
             ConfigError: its entrypoint cannot be found from another process.
         """
         order = _by_reference(launch, "the entrypoint")
-        self._tasks.spawn(self._run(launch, order), name=f"process of job {launch.info.job.id}")
+        job_id = launch.info.job.id
+        self._starting[job_id] = self._tasks.spawn(self._run(launch, order), name=f"process of job {job_id}")
 
     def shutdown(self, job_id: str, reason: str) -> None:
         """End a job, in order; kill its process if it does not end in time."""
@@ -109,24 +106,24 @@ class ProcessExecutor:
         if process is not None and process.deadline is None:
             process.order("shutdown", reason)
             process.deadline = self._loop.call_later(process.patience, process.kill, "did not end in time")
+        elif process is None and job_id in self._starting:
+            self._starting[job_id].cancel()
 
     async def close(self) -> None:
         """End every job and process. Idempotent."""
         if self._closing:
             return
         self._closing = True
-        for job_id in list(self._jobs):
+        for job_id in [*self._jobs, *self._starting]:
             self.shutdown(job_id, "worker closed")
         running = [process.over for process in self._jobs.values()]
         if running:
             await asyncio.wait(running)
         await asyncio.sleep(0)
-        while not self._idle.empty():
-            self._idle.get_nowait().writer.close()
         await self._tasks.close()
-        if self._control is not None and self._server is not None:
-            self._control_writer.close()
-            await asyncio.to_thread(self._server.wait)
+        while self._idle:
+            self._idle.popleft().close()
+        await self._server.close()
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -144,68 +141,76 @@ class ProcessExecutor:
             "readable": type(handler).__name__ != "_JsonFormatter",
         }
 
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
-        while line := await reader.readline():
-            message = json.loads(line)
-            if "forked" in message:
-                self._forks.pop(message["forked"]).set_result(message["pid"])
-        if not self._closing:
-            log.error("the process that jobs are forked from has ended")
-
-    def _require_control(self) -> socket.socket:
-        if self._control is None:
-            raise StateError("the executor was not started")
-        return self._control
-
     async def _fork(self) -> _Process:
-        control = self._require_control()
-        number = next(self._numbers)
-        forked = self._forks[number] = self._loop.create_future()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            socket.send_fds(control, [LENGTH.pack(number)], [theirs.fileno()])
-        reader, writer = await asyncio.open_connection(sock=ours)
-        process = _Process(await forked, reader, writer)
+        """A process that has run the prewarm function and waits for a job."""
+        fork = await self._server.fork()
+        reader, writer = await asyncio.open_connection(sock=fork.link, limit=_LONGEST_MESSAGE)
+        process = _Process(fork.pid, fork.ended, reader, writer)
+        # A process that this one has forked may hold the link too.
+        fork.ended.add_done_callback(lambda _: self._loop.call_later(_STATUS_DELAY, writer.transport.abort))
         writer.write(self._prewarm)
         try:
             async with asyncio.timeout(self._limits.initialize_timeout):
                 ready = await process.hear()
         except TimeoutError:
-            process.kill("was not ready in time")
+            process.kill(f"was not ready within initialize_process_timeout={self._limits.initialize_timeout:g} s")
             ready = None
+        except BaseException:
+            process.kill("is not needed")
+            process.close()
+            raise
         if not ready:
-            raise ConfigError(f"a job process did not get ready: {process.verdict or 'prewarm_fnc failed, see above'}")
+            cause = process.verdict or f"{await process.cause()}; what prewarm_fnc raised is above"
+            process.close()
+            raise ConfigError(f"a job process {cause}")
         return process
+
+    async def _take(self) -> _Process:
+        """A process for a job: one that waits, or a new one."""
+        while self._idle:
+            process = self._idle.popleft()
+            try:
+                if process.watch is not None:
+                    process.watch.cancel()
+                    await asyncio.wait([process.watch])
+            except asyncio.CancelledError:
+                process.close()
+                raise
+            if not process.reader.at_eof():
+                self._refill_delay = 0.0
+                return process
+            process.close()
+        return await self._fork()
 
     async def _run(self, launch: JobLaunch, order: bytes) -> None:
         job_id = launch.info.job.id
-        error = "its process could not be started"
+        error = ""  # the end of a job that was told to end before it began
         try:
-            process = self._idle.get_nowait() if not self._idle.empty() else await self._fork()
-            if not self._closing and self._limits.idle:
+            for attempt in range(1, _ATTEMPTS + 1):
+                process = await self._take()
                 self._tasks.spawn(self._refill(), name="idle process")
-            error = await self._supervise(process, launch, order)
+                error = await self._supervise(process, launch, order)
+                if process.began or process.verdict or process.deadline is not None or attempt == _ATTEMPTS:
+                    break
+                log.warning("job %s begins in another process", job_id)
         except ConfigError as failure:
             error = str(failure)
             log.error("job %s: %s", job_id, failure)
         finally:
-            self._jobs.pop(job_id, None)
+            self._starting.pop(job_id, None)
             self._events.job_ended(job_id, error)
 
     async def _supervise(self, process: _Process, launch: JobLaunch, order: bytes) -> str:
         """Run the job in the process until that ends; returns what went wrong, or ""."""
         job_id = launch.info.job.id
-        limits = launch.limits
-        process.patience = limits.entrypoint + CANCEL_GRACE + limits.callbacks + launch.session_end_timeout
-        if launch.session_end is None:
-            process.patience -= launch.session_end_timeout
-        process.patience += _KILL_GRACE
+        process.patience = launch.limits_of_end().total + _KILL_GRACE
         self._jobs[job_id] = process
         process.over = self._loop.create_future()
         process.writer.write(order)
         error = None
         try:
             while message := await process.hear():
+                process.began = True
                 if "joined" in message:
                     self._events.job_joined(job_id)
                 elif "started" in message:
@@ -215,16 +220,39 @@ class ProcessExecutor:
                     process.order("acknowledge", "")
                 elif "ended" in message:
                     error = message["ended"]
+                    process.end_within(_KILL_GRACE)
         finally:
+            del self._jobs[job_id]
             process.close()
         if error is None:
-            error = f"its process {process.verdict or 'died'}"
+            error = f"its process {process.verdict or await process.cause()}"
             log.error("job %s: %s", job_id, error)
         return error
 
-    async def _refill(self) -> None:
-        if self._idle.qsize() < self._limits.idle:
-            self._idle.put_nowait(await self._fork())
+    def _keep_idle(self, process: _Process) -> None:
+        process.watch = self._tasks.spawn(self._watch(process), name="watch over an idle process")
+        self._idle.append(process)
+
+    async def _watch(self, process: _Process) -> None:
+        """Nothing comes from a process without a job but its end: put another one in its place."""
+        await process.hear()
+        if process not in self._idle:
+            return
+        self._idle.remove(process)
+        self._tasks.spawn(self._refill(self._refill_delay), name="idle process")
+        self._refill_delay = min(max(_REFILL_FIRST, 2 * self._refill_delay), _REFILL_LONGEST)
+        log.warning("a process that waited for a job %s; another one takes its place", await process.cause())
+        process.close()
+
+    async def _refill(self, delay: float = 0.0) -> None:
+        """Have as many processes wait for jobs as is wanted."""
+        await asyncio.sleep(delay)
+        while len(self._idle) + self._filling < self._limits.idle and not self._closing:
+            self._filling += 1
+            try:
+                self._keep_idle(await self._fork())
+            finally:
+                self._filling -= 1
 
     async def _watch_memory(self) -> None:
         while True:
@@ -240,11 +268,24 @@ class ProcessExecutor:
 
 @dataclass(slots=True, eq=False)
 class _Process:
-    """A job's process as the worker sees it."""
+    """A job's process as the worker sees it.
+
+    Attributes:
+        ended: its wait status.
+        began: whether it has said anything about its job.
+        watch: notices its end while it waits for a job.
+        verdict: why we have killed it.
+        patience: seconds that its job may take to end.
+        deadline: kills it when the time for that is up.
+        over: done when it has no job any more.
+    """
 
     pid: int
+    ended: asyncio.Future[int]
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    began: bool = False
+    watch: asyncio.Task[None] | None = None
     verdict: str = ""
     warned: bool = False
     patience: float = 0.0
@@ -267,12 +308,27 @@ class _Process:
 
     def kill(self, verdict: str) -> None:
         """End the process at once; its job ends with this verdict."""
-        if not self.over.done() and not self.verdict:
+        if not self.over.done() and not self.verdict and not self.ended.done():
             self.verdict = verdict
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                return
+
+    def end_within(self, seconds: float) -> None:
+        """Its job is over: it is about to end by itself, and killed if it does not."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+        self.deadline = asyncio.get_running_loop().call_later(seconds, self.kill, "did not end after its job")
+
+    async def cause(self) -> str:
+        """How it has ended, in words."""
+        await asyncio.wait([self.ended], timeout=_STATUS_DELAY)
+        if not self.ended.done():
+            return "died"
+        code = os.waitstatus_to_exitcode(self.ended.result())
+        if code >= 0:
+            return f"ended with status {code}"
+        name = signal.Signals(-code).name
+        return f"was ended by {name}" + (", as when memory runs out" if name == "SIGKILL" else "")
 
     def close(self) -> None:
         if self.deadline is not None:
@@ -292,7 +348,7 @@ class _Process:
 def _by_reference(thing: object, what: str) -> bytes:
     try:
         return frame(thing)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+    except Exception as error:
         raise ConfigError(
             f"{what} must be a function at the top level of its module to run in a process of its own: {error}"
         ) from error

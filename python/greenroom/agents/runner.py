@@ -190,7 +190,10 @@ class JobRunner:
     async def _leave(self, reason: str, error: str) -> None:
         self.context._bind(self.shutdown)
         try:
-            await self._watcher.outcome(error)
+            try:
+                await self._watcher.outcome(error)
+            except Exception:
+                log.exception("job %s: its outcome could not be reported", self.context.job.id)
             await self._end_session()
             self._machine.session_over(self._loop.time())
             self._schedule()

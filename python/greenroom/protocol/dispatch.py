@@ -102,6 +102,8 @@ class Dispatch:
                 self._launch_for(room_name, m.JobType.JT_PARTICIPANT, participant)
             case r.TrackAppeared(room_name, participant):
                 self._launch_for(room_name, m.JobType.JT_PUBLISHER, participant)
+            case r.AgentAppeared(room_name, identity):
+                self._on_agent(room_name, identity)
             case r.ParticipantGone(room_name, identity):
                 self._on_left(room_name, identity)
             case r.CreateDispatch(dispatch):
@@ -158,6 +160,8 @@ class Dispatch:
         self._rooms.pop(room, None)
         for record in self._dispatches.pop(room, {}).values():
             for job in list(record.jobs.values()):
+                if not job.joined:
+                    self._terminate(job)  # its agent would open the room again
                 self._end(job, m.JobStatus.JS_SUCCESS if job.assigned else m.JobStatus.JS_FAILED, "")
                 self._forget(job)
 
@@ -215,16 +219,16 @@ class Dispatch:
     def _offer_waiting(self, worker: r.WorkerRecord) -> None:
         for entry in list(self._jobs.values()):
             if entry.waiting and worker.serves(entry.job) and not worker.full:
-                entry.tried.discard(worker.id)
                 self._offer(entry)
 
-    def _withdraw(self, entry: r.JobRecord) -> None:
-        """The worker that was asked will not do it: ask the next one."""
+    def _withdraw(self, entry: r.JobRecord, *, for_now: bool = False) -> None:
+        """The worker that was asked will not do it, or not now: ask the next one."""
         worker, entry.offered_to = entry.offered_to, None
         self._timers.cancel(("offer", entry.job.id))
         if worker is not None:
             worker.jobs.discard(entry.job.id)
-            entry.tried.add(worker.id)
+            if not for_now:
+                entry.tried.add(worker.id)
         self._offer(entry)
 
     def _on_availability(self, worker: r.WorkerRecord, answer: m.AvailabilityResponse) -> None:
@@ -238,7 +242,7 @@ class Dispatch:
             if answer.terminate:
                 self._end(entry, m.JobStatus.JS_SUCCESS, "")
             else:
-                self._withdraw(entry)
+                self._withdraw(entry, for_now=worker.full)
             return
         self._timers.cancel(("offer", entry.job.id))
         if answer.terminate:
@@ -277,7 +281,7 @@ class Dispatch:
 
     def _terminate(self, entry: r.JobRecord) -> None:
         worker = entry.worker
-        if worker is not None and entry.assigned:
+        if worker is not None and not entry.ended:
             self._say(worker, termination=m.JobTermination(job_id=entry.job.id))
 
     def _forget(self, entry: r.JobRecord) -> None:
@@ -378,6 +382,11 @@ class Dispatch:
             else:
                 entry.worker = None
                 self._timers.set(("orphan", job_id), self._now + _ORPHAN_CHECK)
+
+    def _on_agent(self, room: str, identity: str) -> None:
+        for record in self._dispatches.get(room, {}).values():
+            for entry in record.jobs.values():
+                entry.joined |= entry.assigned and entry.identity == identity
 
     def _on_left(self, room: str, identity: str) -> None:
         """Somebody left a room: an agent, whose job ends, or one whom a job was for."""

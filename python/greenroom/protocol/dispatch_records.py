@@ -10,6 +10,7 @@ from greenroom.wire import messages as m
 
 __all__ = [
     "AgentAnnounce",
+    "AgentAppeared",
     "AssignJob",
     "CloseWorker",
     "CreateDispatch",
@@ -90,6 +91,14 @@ class TrackAppeared:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentAppeared:
+    """An agent has joined."""
+
+    room: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
 class ParticipantGone:
     """A participant is no longer in a room."""
 
@@ -125,6 +134,7 @@ DispatchInput: TypeAlias = (
     | RoomGone
     | ParticipantAppeared
     | TrackAppeared
+    | AgentAppeared
     | ParticipantGone
     | CreateDispatch
     | DeleteDispatch
@@ -235,6 +245,7 @@ class JobRecord:
         offered_to: the worker that is being asked.
         worker: the worker that runs it.
         tried: workers that declined or did not answer.
+        joined: whether its agent was in the room.
         lives: how often it may still be offered again after its worker died.
         patience: seconds until it is offered again to those who declined.
     """
@@ -245,6 +256,7 @@ class JobRecord:
     worker: WorkerRecord | None = None
     tried: set[str] = field(default_factory=set)
     assigned: bool = False
+    joined: bool = False
     lives: int = 3
     patience: float = 0.0
 

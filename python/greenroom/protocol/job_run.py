@@ -59,13 +59,13 @@ class Limits:
 
     Attributes:
         entrypoint: for the entrypoint, before it is cancelled.
-        session: for the handler of the session's end, where there is one.
         callbacks: for leaving the room and the shutdown callbacks together.
+        session: for the handler of the session's end, where there is one.
     """
 
     entrypoint: float = 5.0
-    session: float = 0.0
     callbacks: float = 10.0
+    session: float = 0.0
 
     @property
     def total(self) -> float:

@@ -200,12 +200,12 @@ class Worker:
             elif name == _REGISTER:
                 self._out += self._retry("the server did not answer the registration")
             elif self.phase(job_id) is JobPhase.OFFERED:
-                self._decline(job_id, terminate=False)
                 self._withdraw(job_id, f"the request was not answered within {ANSWER_TIMEOUT:g} s")
+                self._tell_fullness(now)
+                self._decline(job_id, terminate=False)
             else:
                 self._withdraw(job_id, f"no assignment came within {ASSIGNMENT_TIMEOUT:g} s")
-        if self._worker_id:
-            self._tell_fullness(now)
+                self._tell_fullness(now)
         return self._take()
 
     # -- what the program says ---------------------------------------------------------------------------------------
@@ -234,8 +234,8 @@ class Worker:
             return []
         self._timers.cancel((_ANSWER, job_id))
         del self._jobs[job_id]
-        self._decline(job_id, terminate=terminate)
         self._tell_fullness(now)
+        self._decline(job_id, terminate=terminate)
         self._check_drained()
         return self._take()
 
@@ -355,7 +355,10 @@ class Worker:
         self._check_drained()
 
     def _tell_fullness(self, now: float) -> None:
-        """The server offers what waits when a full worker becomes free, so it has to hear of both."""
+        """The server offers what waits when a full worker becomes free, so it has to hear of both.
+
+        It is told before a job is declined: a worker that declines while it is full would take the job later.
+        """
         if self._worker_id and self.full != self._reported_full:
             self._report(now)
 

@@ -74,7 +74,8 @@ class Dispatcher:
             if participant.disconnect_reason not in _COMES_BACK + _ROOM_ENDS:
                 self.step(r.ParticipantGone(room.name, participant.identity))
         elif participant.kind in DEPENDENT_KINDS:
-            return
+            if event.event == "participant_joined":
+                self.step(r.AgentAppeared(room.name, participant.identity))
         elif event.event == "participant_joined":
             self.step(r.ParticipantAppeared(room.name, participant))
         elif event.event == "track_published" and len(participant.tracks) == 1:
