@@ -414,7 +414,8 @@ async def entrypoint(ctx: JobContext) -> None:
     await ctx.agent.publish_data(json.dumps(told))
 
 
-cli.run_app(WorkerOptions(entrypoint_fnc=entrypoint, port=0))
+given = json.loads(os.environ.get("OPTIONS", "{}"))
+cli.run_app(WorkerOptions(entrypoint_fnc=entrypoint, port=0, **given))
 """
 
 
@@ -435,6 +436,23 @@ async def test_jobs_find_what_the_command_line_says(desk: Desk, tmp_path: Path, 
         async with joined(desk.server, "ada") as ada:
             (packet,) = await ada.wait("data_received")
         assert json.loads(packet.data) == {"dev": dev, "rooms": ["lab"], "level": level}
+    finally:
+        process.terminate()
+        async with asyncio.timeout(30):
+            await process.wait()
+
+
+async def test_jobs_find_what_the_options_say(desk: Desk, tmp_path: Path):
+    (tmp_path / "agent.py").write_text(TOLD)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LIVEKIT_")}
+    options = json.dumps({"ws_url": desk.url, "api_key": KEY, "api_secret": SECRET})
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "agent.py", "start"), cwd=tmp_path, env={**clean, "OPTIONS": options}
+    )
+    try:
+        async with joined(desk.server, "ada") as ada:
+            (packet,) = await ada.wait("data_received")
+        assert json.loads(packet.data)["rooms"] == ["lab"]
     finally:
         process.terminate()
         async with asyncio.timeout(30):

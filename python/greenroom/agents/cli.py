@@ -223,15 +223,16 @@ def _prepare(server: AgentServer, options: argparse.Namespace, *, devmode: bool)
     level = options.log_level or ServerEnvOption.getvalue(server.log_level, devmode)
     readable = devmode if options.log_format is None else options.log_format == "colored"
     (logs.to_terminal if readable else logs.to_json)(log_level_of(level))
-    given = {"LIVEKIT_URL": options.url, "LIVEKIT_API_KEY": options.api_key, "LIVEKIT_API_SECRET": options.api_secret}
-    # Jobs' own calls of the server's API find it in the environment.
-    os.environ.update({name: value for name, value in given.items() if value})
     if options.url:
         server.update_options(ws_url=options.url)
     if options.api_key:
         server.update_options(api_key=options.api_key)
     if options.api_secret:
         server.update_options(api_secret=options.api_secret)
+    own = server.options
+    given = {"LIVEKIT_URL": own.ws_url, "LIVEKIT_API_KEY": own.api_key, "LIVEKIT_API_SECRET": own.api_secret}
+    # Jobs' own calls of the server's API find it in the environment.
+    os.environ.update({name: value for name, value in given.items() if value})
 
 
 def _parser() -> argparse.ArgumentParser:
