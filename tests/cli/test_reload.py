@@ -243,7 +243,7 @@ async def test_jobs_in_threads_and_processes_are_taken_over_too(server: Server, 
     text = AGENT.replace("entrypoint_timeout", f"job_executor_type=JobExecutorType.{executor}, entrypoint_timeout")
     async with joined(server, "ada") as ada, developing(tmp_path, server) as program:
         program.save(text=text)
-        await until(lambda: program.says("running it anew"))
+        await until(lambda: sum("registered as" in line for line in program.said) == 2)
         await dispatch(server)
         await hears(ada, 400)
         program.save(600, text)
@@ -260,3 +260,30 @@ async def test_without_reload_a_save_changes_nothing(server: Server, tmp_path: P
         await asyncio.sleep(1)
         await hears(ada, 400)
         assert not program.noted_of("begin", 600)
+
+
+async def test_a_run_that_hangs_is_killed_and_its_job_is_offered_again(tmp_path: Path):
+    async with (
+        Server(host="127.0.0.1", port=0, keys={KEY: SECRET}, reoffer_jobs=True) as server,
+        joined(server, "ada") as ada,
+        developing(tmp_path, server) as program,
+    ):
+        program.save(text=AGENT.replace("    position = 0\n", "    position = 0\n    import time; time.sleep(1000)\n"))
+        await until(lambda: sum("registered as" in line for line in program.said) == 2)
+        await dispatch(server)
+        await ada.wait("track_published")
+        program.save(600)
+        await until(lambda: program.says("does not let go of its jobs"))
+        await hears(ada, 600)
+        assert machine(server).worker_count == 1
+        assert [job.state.status for job in jobs(server)][-1] == 1
+
+
+async def test_the_worker_ends_with_who_runs_it_anew(server: Server, tmp_path: Path):
+    async with joined(server, "ada") as ada, developing(tmp_path, server) as program:
+        await dispatch(server)
+        await hears(ada, 400)
+        program.process.kill()
+        await ada.wait("participant_disconnected")
+        await until(lambda: not machine(server).worker_count)
+        assert program.noted_of("end", 400)

@@ -26,7 +26,7 @@ log = logging.getLogger("greenroom.agents")
 #: Seconds that a run has to end before it is killed.
 END_GRACE = 5.0
 #: Seconds in which a run must let its jobs go; one whose event loop stands still does not.
-RELEASE_TIMEOUT = 20.0
+RELEASE_TIMEOUT = 10.0
 #: Seconds in which the next run joins the rooms of the jobs that it takes over; then the run before ends what it has.
 TAKE_OVER_TIMEOUT = 10.0
 #: Seconds that the run before has for the ends of its jobs once they are taken over.
