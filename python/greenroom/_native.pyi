@@ -101,6 +101,15 @@ class Engine:
         """
 
     def remove_track(self, track: int) -> None: ...
+    def prefer(self, peer: int, track_id: str, *, codecs: Sequence[str], stereo: bool, dtx: bool) -> None:
+        """Answer offers of a track, by the id that the client gave it, with these MIME types first from now on.
+
+        Just "audio/opus" rules redundant audio out; an empty list is the usual order.
+        """
+
+    def forget_preference(self, peer: int, track_id: str) -> None:
+        """Answer offers of that track in the usual way again."""
+
     def mute_track(self, track: int, muted: bool) -> None: ...
     def subscribe(self, track: int, peer: int, *, stream_id: str, track_id: str, cname: str) -> None:
         """Send `track` to `peer`. Binds at the next negotiation: `sections_needed`, or `offer`, follows by itself."""

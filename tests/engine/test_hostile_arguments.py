@@ -103,6 +103,8 @@ COMMANDS: dict[str, tuple[list[st.SearchStrategy[object]], dict[str, st.SearchSt
             "encrypted": FLAGS,
         },
     ),
+    "prefer": ([SMALL, TEXTS], {"codecs": st.lists(TEXTS, max_size=3), "stereo": FLAGS, "dtx": FLAGS}),
+    "forget_preference": ([SMALL, TEXTS], {}),
     "remove_track": ([SMALL | INTEGERS], {}),
     "mute_track": ([SMALL | INTEGERS, FLAGS], {}),
     "subscribe": ([SMALL, SMALL], {"stream_id": TEXTS, "track_id": TEXTS, "cname": TEXTS}),

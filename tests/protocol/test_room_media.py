@@ -141,6 +141,23 @@ def test_a_section_that_brings_another_announced_track_changes_hands(stage):
         assert list(ada.member.tracks) == [second]
 
 
+def test_what_a_client_announces_shapes_the_answers_to_its_offers(stage):
+    ada = stage.join("ada")
+    peer = ada.publisher
+    ada.publish("plain", mid="1")
+    ada.publish("bare", mid="2", disable_red=True, disable_dtx=True, stereo=True)
+    ada.publish("film", **CAMERA, mid="3", simulcast_codecs=[m.SimulcastCodec(codec="h264", cid="film")])
+    assert stage.commands(outputs.PreferTrack) == [
+        outputs.PreferTrack(peer, "plain", (), False, True),
+        outputs.PreferTrack(peer, "bare", ("audio/opus",), True, False),
+        outputs.PreferTrack(peer, "film", ("video/H264",), False, True),
+    ]
+    # Each of these negotiations is about one section, so that the track before has ended.
+    assert stage.commands(outputs.ForgetPreference) == [
+        outputs.ForgetPreference(peer, cid) for cid in ("plain", "bare")
+    ]
+
+
 @pytest.mark.parametrize(
     ("grants", "request_fields", "reason"),
     [

@@ -370,3 +370,22 @@ async def test_publishing_again_and_again_reuses_and_never_stalls(studio: Studio
             await ada.local_participant.unpublish_track(publication.sid)
             await ends(stream)
     assert ada.local_participant.track_publications == {}
+
+
+@pytest.mark.parametrize("red", [True, False])
+async def test_redundant_audio_is_sent_only_when_its_publisher_wants_it(studio: Studio, red: bool):
+    ada, bob = await studio.pair()
+    answers: list[str] = []
+    negotiation = ada._connection.session.negotiation
+    take = negotiation.answer_received
+    negotiation.answer_received = lambda answer: answers.append(answer.sdp) or take(answer)
+    async with Tone(440) as tone:
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, red=red)
+        publication = await ada.local_participant.publish_track(tone.track, options)
+        sending = answers[-1].split("m=")[-1]
+        assert ("red/48000" in sending) is red and "opus/48000" in sending
+        stream = rtc.AudioStream((await subscribed(bob, rtc.TrackKind.KIND_AUDIO)).track)
+        frames = [(await anext(stream)).frame for _ in range(60)]
+        assert frequency(frames[30:]) == pytest.approx(440, abs=10)
+        assert publication._info.disable_red is not red
+        await stream.aclose()

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use greenroom_engine::{
     self as core, ClientPeerOptions, EngineError, Handle, Layer, LayerOptions, OfferOptions, ReceiverEncryption,
-    SenderOptions, SenderSource, SubscriptionSettings, TrackOptions, World,
+    SenderOptions, SenderSource, SubscriptionSettings, TrackOptions, TrackPreference, World,
 };
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -122,6 +122,16 @@ impl Engine {
         let layers = layers.into_iter().map(layer).collect();
         let options = TrackOptions { audio, layers, detect_speaker, priority, encrypted };
         self.run(room, move |world| world.add_track(room, track, peer, &mid, options))
+    }
+
+    #[pyo3(signature = (peer, track_id, *, codecs, stereo, dtx))]
+    fn prefer(&self, peer: Handle, track_id: String, codecs: Vec<String>, stereo: bool, dtx: bool) -> PyResult<()> {
+        let preference = TrackPreference { codecs, stereo, dtx };
+        self.run(peer, move |world| world.prefer(peer, &track_id, preference))
+    }
+
+    fn forget_preference(&self, peer: Handle, track_id: String) -> PyResult<()> {
+        self.run(peer, move |world| world.forget_preference(peer, &track_id))
     }
 
     fn remove_track(&self, track: Handle) -> PyResult<()> {

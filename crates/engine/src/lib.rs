@@ -47,7 +47,7 @@ pub use events::{Event, EventQueue, Handle, PeerQuality, Section};
 pub use listen::ListenOptions;
 pub use receiver::ReceiverStatistics;
 pub use sender::SenderStatistics;
-pub use server::{Layer, SubscriptionSettings, TrackOptions};
+pub use server::{Layer, SubscriptionSettings, TrackOptions, TrackPreference};
 pub use video_sink::{VideoSink, VideoSinkFrame};
 pub use video_source::{CapturedFrame, VideoSource};
 pub use world::World;

@@ -12,7 +12,7 @@ use greenroom_sfu::{self as sfu, Forward, Origin, PeerId, SubscriberCodecs, Trac
 
 use crate::events::{Event, Handle, PeerQuality};
 use crate::handles::HandleMap;
-use crate::world::{PeerEntry, Side, World};
+use crate::world::{PeerEntry, Side, World, mime};
 
 /// RTP clock rates in hertz.
 const AUDIO_CLOCK: f64 = 48_000.0;
@@ -64,6 +64,17 @@ pub struct TrackOptions {
     pub priority: u8,
     /// Payloads are encrypted end to end: nothing can be made in their place.
     pub encrypted: bool,
+}
+
+/// How a track that a client announced is to be sent to us.
+#[derive(Debug, Clone)]
+pub struct TrackPreference {
+    /// MIME types, the best first; just "audio/opus" rules redundant audio out. Unknown ones are left out.
+    pub codecs: Vec<String>,
+    /// Stereo, at a bitrate for music.
+    pub stereo: bool,
+    /// The client may stop sending while there is silence.
+    pub dtx: bool,
 }
 
 /// What a subscriber wants of a track.
@@ -342,6 +353,23 @@ impl World {
         self.room_events(entry.room);
     }
 
+    /// Answer offers of the track with this id, as the client calls it, in this way from now on.
+    pub fn prefer(&mut self, peer: Handle, track_id: &str, preference: TrackPreference) {
+        if let Some(entry) = self.peers.get_mut(&peer) {
+            let named = |name: &String| CODECS.into_iter().find(|codec| mime(*codec).eq_ignore_ascii_case(name));
+            let codecs = preference.codecs.iter().filter_map(named).collect();
+            let TrackPreference { stereo, dtx, .. } = preference;
+            entry.peer.prefer(track_id, peer::Preference { codecs, stereo, dtx });
+        }
+    }
+
+    /// Answer offers of the track with this id in the usual way again.
+    pub fn forget_preference(&mut self, peer: Handle, track_id: &str) {
+        if let Some(entry) = self.peers.get_mut(&peer) {
+            entry.peer.forget_preference(track_id);
+        }
+    }
+
     /// Stop or resume forwarding a track for its publisher.
     pub fn mute_track(&mut self, track: Handle, muted: bool) {
         let Some(entry) = self.rooms.tracks.get(&track) else {
@@ -613,6 +641,9 @@ fn deliver(
     }
 }
 
+const CODECS: [peer::Codec; 6] =
+    [peer::Codec::Opus, peer::Codec::Red, peer::Codec::Vp8, peer::Codec::H264, peer::Codec::Vp9, peer::Codec::Av1];
+
 fn sfu_codec(codec: peer::Codec) -> sfu::Codec {
     match codec {
         peer::Codec::Opus => sfu::Codec::Opus,
@@ -625,9 +656,7 @@ fn sfu_codec(codec: peer::Codec) -> sfu::Codec {
 }
 
 fn peer_codec(codec: sfu::Codec) -> Option<peer::Codec> {
-    let all =
-        [peer::Codec::Opus, peer::Codec::Red, peer::Codec::Vp8, peer::Codec::H264, peer::Codec::Vp9, peer::Codec::Av1];
-    all.into_iter().find(|candidate| sfu_codec(*candidate) == codec)
+    CODECS.into_iter().find(|candidate| sfu_codec(*candidate) == codec)
 }
 
 /// A random number from the system.

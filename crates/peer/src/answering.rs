@@ -300,6 +300,8 @@ fn codec_order(offered: &Media, preferred: &[Codec]) -> Vec<Codec> {
     let mut rest = offered.codecs();
     let mut order: Vec<Codec> = preferred.iter().copied().filter(|codec| rest.contains(codec)).collect();
     rest.sort_by_key(|codec| (*codec == Codec::Red) != preferred.is_empty());
+    // Who prefers bare Opus has asked for no redundancy; what is encrypted could not be taken apart again.
+    rest.retain(|codec| *codec != Codec::Red || preferred != [Codec::Opus]);
     order.extend(rest);
     order
 }

@@ -143,8 +143,8 @@ impl Outgoing {
 /// How an answer is to receive a certain track of the other side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preference {
-    /// The codecs that the answer lists first, in this order; the others follow in the offered order, redundant audio last.
-    /// Empty: video in the offered order, redundant audio before Opus.
+    /// The codecs that the answer lists first, in this order; the others follow in the offered order, without redundant audio
+    /// if it is just Opus. Empty: video in the offered order, redundant audio before Opus.
     pub codecs: Vec<Codec>,
     /// Whether to ask for stereo at a bitrate for music.
     pub stereo: bool,

@@ -16,9 +16,11 @@ __all__ = [
     "CloseSocket",
     "CreateOffer",
     "EngineCommand",
+    "ForgetPreference",
     "MuteTrack",
     "OpenPeer",
     "Output",
+    "PreferTrack",
     "RefreshToken",
     "RemoveTrack",
     "RoomEnded",
@@ -143,6 +145,25 @@ class RemoveTrack:
 
 
 @dataclass(frozen=True, slots=True)
+class PreferTrack:
+    """Answer a client's offers of a track that it announced in this way; `codecs` are MIME types, the best first."""
+
+    peer: int
+    track_id: str
+    codecs: tuple[str, ...]
+    stereo: bool
+    dtx: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetPreference:
+    """The track is gone."""
+
+    peer: int
+    track_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class MuteTrack:
     """Stop or resume forwarding a track to everybody."""
 
@@ -197,6 +218,8 @@ EngineCommand: TypeAlias = (
     | AcceptAnswer
     | AddTrack
     | RemoveTrack
+    | PreferTrack
+    | ForgetPreference
     | MuteTrack
     | Subscribe
     | Unsubscribe

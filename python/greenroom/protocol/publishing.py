@@ -53,6 +53,7 @@ class Track:
     handle: int
     member: Member
     peer: int
+    cid: str
     announced: bool = False
 
     @property
@@ -150,6 +151,13 @@ def track_info(request: m.AddTrackRequest, sid: str) -> m.TrackInfo:
     scalable = any(codec.video_layer_mode == m.VideoLayer.MULTIPLE_SPATIAL_LAYERS_PER_STREAM for codec in info.codecs)
     info.simulcast = len(layers) > 1 and not scalable
     return info
+
+
+def preferred_codecs(request: m.AddTrackRequest) -> tuple[str, ...]:
+    """What the client is to send a track with, best first; nothing = as usual."""
+    if request.type == m.TrackType.AUDIO:
+        return ("audio/opus",) if request.disable_red else ()
+    return tuple(mime_name(f"video/{codec.codec}") for codec in request.simulcast_codecs if codec.codec)
 
 
 def published_info(info: m.TrackInfo, section: SectionLike) -> None:

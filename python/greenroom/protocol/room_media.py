@@ -10,13 +10,15 @@ from greenroom.protocol.member import Member
 from greenroom.protocol.outputs import (
     AddTrack,
     Announce,
+    ForgetPreference,
     MuteTrack,
+    PreferTrack,
     RemoveTrack,
     SetSubscription,
     Subscribe,
     Unsubscribe,
 )
-from greenroom.protocol.publishing import SectionLike, Track
+from greenroom.protocol.publishing import Pending, SectionLike, Track
 from greenroom.protocol.room_state import RoomState
 from greenroom.protocol.subscriptions import Access, Subscription
 from greenroom.wire import messages as m
@@ -65,6 +67,8 @@ def add_track(room: RoomState, member: Member, request: m.AddTrackRequest) -> No
         sid = room.sources.sid(track_prefix(publishing.kind_name(request.type), request.source))
         info = publishing.track_info(request, sid)
         member.desk.add(request, info)
+        codecs = publishing.preferred_codecs(request)
+        room.emit(PreferTrack(member.link.publisher, request.cid, codecs, request.stereo, not request.disable_dtx))
     room.tell(member, track_published=m.TrackPublishedResponse(cid=request.cid, track=info))
 
 
@@ -100,12 +104,13 @@ def apply_sections(room: RoomState, member: Member, sections: Sequence[SectionLi
         if section.receiving and section.mid not in member.desk.mids:
             pending = member.desk.match(section)
             if pending is not None:
-                _publish(room, member, pending.info, section)
+                _publish(room, member, pending, section)
 
 
-def _publish(room: RoomState, member: Member, info: m.TrackInfo, section: SectionLike) -> None:
+def _publish(room: RoomState, member: Member, pending: Pending, section: SectionLike) -> None:
+    info = pending.info
     publishing.published_info(info, section)
-    track = Track(info, room.sources.handle(), member, member.link.publisher)
+    track = Track(info, room.sources.handle(), member, member.link.publisher, pending.cids[0])
     member.desk.mids[section.mid] = track.sid
     member.tracks[track.sid] = track
     room.tracks[track.sid] = track
@@ -143,6 +148,7 @@ def remove_tracks(room: RoomState, member: Member, tracks: Iterable[Track], *, t
         for other in room.members.values():
             other.subscriptions.forget(track.sid)
         room.emit(RemoveTrack(track.handle))
+        room.emit(ForgetPreference(track.peer, track.cid))
         if tell:
             room.tell(member, track_unpublished=m.TrackUnpublishedResponse(track_sid=track.sid))
         room.emit(Announce("track_unpublished", member.info(), track.info))

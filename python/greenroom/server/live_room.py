@@ -174,6 +174,10 @@ class LiveRoom:
             case outputs.RemoveTrack(track):
                 self._detach(track)
                 engine.remove_track(track)
+            case outputs.PreferTrack(peer, track_id, codecs, stereo, dtx):
+                engine.prefer(peer, track_id, codecs=codecs, stereo=stereo, dtx=dtx)
+            case outputs.ForgetPreference(peer, track_id):
+                engine.forget_preference(peer, track_id)
             case outputs.MuteTrack(track, muted):
                 engine.mute_track(track, muted)
             case outputs.Subscribe(track, peer, stream_id, track_id, cname):
