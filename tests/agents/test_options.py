@@ -11,6 +11,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -329,6 +330,25 @@ def test_the_environment_says_how_many_processors_there_are(tmp_path: Path, monk
     (tmp_path / "cpu.stat").write_text("usage_usec 1000000\n")
     assert (load() > 0.3) is warns
     assert ("NUM_CPUS" in caplog.text) is warns
+
+
+async def test_a_function_that_measures_the_load_runs_beside_the_jobs(desk: Desk):
+    asked: list[tuple[int, AgentServer]] = []
+
+    def busy(worker: AgentServer) -> float:
+        asked.append((threading.get_ident(), worker))
+        return 0.25
+
+    server = AgentServer(entrypoint_fnc=staff.page_hanger, agent_name="measured", load_fnc=busy)
+    worker = await desk.work(server)
+    address = f"http://127.0.0.1:{worker.worker_info.http_port}/worker"
+    async with aiohttp.ClientSession() as client, asyncio.timeout(20):
+        load = 0.0
+        while load != 0.25:
+            async with client.get(address) as response:
+                load = (await response.json())["worker_load"]
+    assert {each is server for _, each in asked} == {True}
+    assert threading.get_ident() not in {thread for thread, _ in asked}
 
 
 # -- jobs that no server has made ------------------------------------------------------------------------------------

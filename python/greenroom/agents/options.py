@@ -180,8 +180,8 @@ class WorkerOptions:
         entrypoint_fnc: what runs for every job that is accepted without an entrypoint of its own.
         request_fnc: is asked about every offered job; None = all are accepted.
         prewarm_fnc: runs once in every process before its jobs (once in all, unless jobs have their own process).
-        load_fnc: how busy this machine is, 0 to 1; takes the worker or nothing. None = the load of its processors, or
-            of NUM_CPUS of them.
+        load_fnc: how busy this machine is, 0 to 1; takes the worker or nothing, and runs in a thread of its own. None =
+            the load of its processors, or of NUM_CPUS of them.
         job_executor_type: where jobs run.
         load_threshold: with this load or more no job is taken.
         job_memory_warn_mb: a job's process with more memory is worth a warning (JobExecutorType.PROCESS only).

@@ -462,12 +462,13 @@ class WorkerRun:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     async def _measure_load(self) -> None:
-        measure = self._setup.options.load_fnc or CpuLoad()
-        arguments = (self._owner,) if _takes_argument(measure) else ()
+        given, own = self._setup.options.load_fnc, CpuLoad()
+        arguments = (self._owner,) if given is not None and _takes_argument(given) else ()
         failing = False
         while True:
             try:
-                load = float(measure(*arguments))
+                # A program's function may take its time, such as a second of measuring: jobs must not wait for it.
+                load = own() if given is None else float(await asyncio.to_thread(given, *arguments))
             except Exception:
                 if not failing:
                     log.exception("load_fnc failed; the last load it told counts until it works again")
