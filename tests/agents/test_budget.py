@@ -42,7 +42,7 @@ async def main(url, token):
 import_for_joining()
 before = set(sys.modules)
 asyncio.run(main(*sys.argv[1:]))
-print(json.dumps(sorted(set(sys.modules) - before)))
+print(json.dumps([sorted(set(sys.modules) - before), sorted(sys.modules)]))
 """
 
 
@@ -59,11 +59,13 @@ def test_importing_agents_imports_few_modules():
 
 
 @pytest.mark.loopback
-async def test_a_job_that_joins_and_speaks_finds_everything_imported():
+async def test_a_job_that_joins_and_speaks_finds_everything_imported_and_needs_no_server_library():
     async with Server(host="127.0.0.1", port=0, keys={"devkey": "a secret that is long enough"}) as server:
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-c", JOB, server.url, server.token("agent", "lobby"), stdout=asyncio.subprocess.PIPE
         )
         async with asyncio.timeout(60):
             output, _ = await child.communicate()
-    assert json.loads(output) == []
+    later, modules = json.loads(output)
+    assert later == []
+    assert {"aiohttp", "numpy", "greenroom.server"} & set(modules) == set()
