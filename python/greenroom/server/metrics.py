@@ -131,7 +131,7 @@ class _Figures:
         for what, text in (("packets", "Datagrams of all media connections"), ("bytes", "Bytes of those datagrams")):
             counter = CounterMetricFamily(f"greenroom_{what}", text, labels=["direction"])
             yield _labelled(counter, Counter({"in": now[f"{what}_in"], "out": now[f"{what}_out"]}))
-        text = "Datagrams that came and were for nobody, or could not be sent"
+        text = "Datagrams that came and were for nobody"
         yield CounterMetricFamily("greenroom_datagrams_dropped", text, now["datagrams_dropped"])
 
     def _agents(self) -> Iterator[Metric]:
