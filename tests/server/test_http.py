@@ -128,7 +128,7 @@ async def test_api_bodies_that_are_too_large_are_refused(http):
         url = base(server) + "/twirp/livekit.RoomService/CreateRoom"
         headers = {"Authorization": f"Bearer {token(room_create=True)}", "Content-Type": "application/json"}
         async with http.post(url, data=b"{" + b" " * 5000, headers=headers) as response:
-            assert response.status == 413
+            assert (response.status, (await response.json())["code"]) == (413, "resource_exhausted")
 
 
 async def test_a_connection_that_asks_for_nothing_is_closed():

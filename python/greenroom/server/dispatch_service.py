@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from greenroom.protocol import dispatch_records as r
-from greenroom.server.room_service import require_admin
+from greenroom.server.admission import ROOM_NOT_FOUND
+from greenroom.server.room_service import check_room_name, require_admin
 from greenroom.wire import messages as m
 from greenroom.wire.sids import DISPATCH, make_sid
 from greenroom.wire.tokens import Claims
@@ -23,11 +24,19 @@ _MAX_DEPLOYMENT = 64
 async def create_dispatch(core: Core, claims: Claims | None, request: m.CreateAgentDispatchRequest) -> m.Message:
     """Ask for an agent in a room; the room is made if it does not exist."""
     require_admin(claims, request.room)
-    if not request.room:
-        raise TwirpError("invalid_argument", "no room name")
+    check_room_name(core, request.room)
+    limits = core.options.limits
+    if len(request.metadata.encode()) > limits.metadata:
+        raise TwirpError("invalid_argument", "metadata size exceeds limits")
+    if sum(len(name.encode()) + len(value.encode()) for name, value in request.attributes.items()) > limits.attributes:
+        raise TwirpError("invalid_argument", "attributes size exceeds limits")
+    if len(request.agent_name) > limits.identity:
+        raise TwirpError("invalid_argument", "agent name length exceeds limits")
     deployment = request.deployment
     if len(deployment) > _MAX_DEPLOYMENT or "_" in deployment or any(map(str.isspace, deployment)):
         raise TwirpError("invalid_argument", "deployment must be at most 64 characters without _ or spaces")
+    if request.room not in core.rooms and not core.options.auto_create:
+        raise TwirpError("not_found", ROOM_NOT_FOUND)
     if request.room not in core.rooms:
         config = m.RoomConfiguration(agents=[m.RoomAgentDispatch(agent_name=request.agent_name)])
         config.agents[0].metadata = request.metadata

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from greenroom.server.server import Core
 
 __all__ = [
+    "check_room_name",
     "create_room",
     "delete_room",
     "get_participant",
@@ -60,7 +61,7 @@ def require_admin(claims: Claims | None, room: str) -> None:
 async def create_room(core: Core, claims: Claims | None, request: m.CreateRoomRequest) -> m.Message:
     """Make a room, or change the settings of the one of that name."""
     require(grants_of(claims).room_create)
-    _check_room_name(core, request.name)
+    check_room_name(core, request.name)
     if request.HasField("egress"):
         raise TwirpError("unimplemented", "egress is not part of this server")
     if len(request.metadata.encode()) > core.options.limits.metadata:
@@ -213,14 +214,15 @@ def _administered(core: Core, claims: Claims | None, request: _AboutRoom) -> Liv
 
 
 def _room(core: Core, name: str) -> LiveRoom:
-    _check_room_name(core, name)
+    check_room_name(core, name)
     room = core.rooms.get(name)
     if room is None:
         raise TwirpError("not_found", ROOM_NOT_FOUND)
     return room
 
 
-def _check_room_name(core: Core, name: str) -> None:
+def check_room_name(core: Core, name: str) -> None:
+    """Raise unless this can be the name of a room."""
     if not name:
         raise TwirpError("invalid_argument", "no room name")
     if len(name) > core.options.limits.room_name:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["handle"]
 
+log = logging.getLogger("greenroom.server")
+
 Handler = Callable[["Core", Claims | None, Any], Awaitable[m.Message]]
 
 _HANDLERS: dict[str, Handler] = {
@@ -54,6 +57,7 @@ _NOT_HERE = {
     "livekit.Egress": "egress is not part of this server",
     "livekit.Ingress": "ingress is not part of this server",
     "livekit.SIP": "SIP is not part of this server",
+    "livekit.Connector": "connectors to other call services are not part of this server",
 }
 
 
@@ -63,11 +67,21 @@ async def handle(core: Core, request: web.BaseRequest, path: str) -> web.StreamR
     try:
         response = await _call(core, request, path.removeprefix("/twirp/"), content_type)
     except Refusal as refusal:
-        error = TwirpError("unauthenticated", refusal.text)
+        code = "unauthenticated" if refusal.status == 401 else "resource_exhausted"
+        error = TwirpError(code, refusal.text)
         return web.Response(status=refusal.status, body=encode_error(error), content_type=JSON)
     except TwirpError as error:
-        return web.Response(status=STATUS[error.code], body=encode_error(error), content_type=JSON)
+        return _error(error)
+    except ConnectionError:
+        raise  # nobody is there to be answered
+    except Exception:
+        log.exception("the API call %s failed", path)
+        return _error(TwirpError("internal", "the call failed inside the server; its log says why"))
     return web.Response(body=encode_body(response, content_type), content_type=content_type)
+
+
+def _error(error: TwirpError) -> web.Response:
+    return web.Response(status=STATUS[error.code], body=encode_error(error), content_type=JSON)
 
 
 async def _call(core: Core, request: web.BaseRequest, method: str, content_type: str) -> m.Message:
@@ -97,7 +111,7 @@ async def _read_body(request: web.BaseRequest, limit: int, patience: float) -> b
             async for chunk in request.content.iter_chunked(64 * 1024):
                 body += chunk
                 if len(body) > limit:
-                    raise Refusal(413, f"request body exceeds {limit} bytes")
+                    raise Refusal(413, f"the request is larger than {limit} bytes (request_size)")
     except TimeoutError as error:
         raise TwirpError("deadline_exceeded", f"the request took longer than {patience:g} s to arrive") from error
     return bytes(body)

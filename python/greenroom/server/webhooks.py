@@ -27,6 +27,8 @@ log = logging.getLogger("greenroom.server")
 _DEPTH = 200
 _EXPIRES = 30.0
 _RETRIES = 4
+#: Answers that ask for another try, as those from 500 on do: too slow, too much.
+_LATER = (408, 429)
 _FIRST_DELAY = 1.0
 _REQUEST_TIMEOUT = 10.0
 _DRAIN_TIMEOUT = 2.0
@@ -127,7 +129,7 @@ class WebhookSender:
                 delay = min(delay * 2, _EXPIRES)
             try:
                 async with self._client.post(url, data=body, headers=headers) as response:
-                    if response.status < 500:
+                    if response.status < 500 and response.status not in _LATER:
                         return response.status < 400
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 log.debug("webhook %s was not delivered: %s", event.event, error)
