@@ -103,7 +103,7 @@ async def test_job_processes_load_the_program_with_the_same_names(desk: Desk, tm
     (tmp_path / "agent.py").write_text(ECHO)
     environment = {**os.environ, "LIVEKIT_URL": desk.url, "LIVEKIT_API_KEY": KEY, "LIVEKIT_API_SECRET": SECRET}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "greenroom.compat", str(tmp_path / "agent.py"), "start"), env=environment
+        *(sys.executable, "-m", "greenroom.compat", str(tmp_path / "agent.py"), "dev", "--no-reload"), env=environment
     )
     try:
         async with joined(desk.server, "ada") as ada:
