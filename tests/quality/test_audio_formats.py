@@ -89,8 +89,8 @@ async def test_the_rate_is_exact_over_seconds(stage: testing.Stage):
         # While the delay settles, a beep may have a seam.
         starts = [start for index, (start, _) in enumerate(found) if index == 0 or start - found[index - 1][0] > 0.2]
         assert len(starts) == 6
-        # The first may come before the delay has settled.
-        assert starts[-1] - starts[1] == pytest.approx(4 * 0.5, abs=0.025)
+        # Where the delay changes on a busy machine, one beep is nearer to the one before.
+        assert np.median(np.diff(starts)) == pytest.approx(0.5, abs=0.006)
 
 
 async def test_a_track_published_again_at_another_rate_brings_no_noise(stage: testing.Stage):
@@ -145,9 +145,7 @@ async def test_a_hundred_quick_mutes_add_no_delay(stage: testing.Stage):
             await asyncio.sleep(0.01)
             track.unmute()
             await asyncio.sleep(0.02)
-    # What the irregular arrivals of the mutes taught the jitter buffer is forgotten within seconds of steady sound.
-    await speaker.play(speaker.sine(5.0, 440))
-    assert await path_delay(speaker, recorder, 2) <= before + 0.031, "20 ms, and the 10 ms of a tick"
+    assert await path_delay(speaker, recorder, 2) <= before + 0.02
     await recorder.close()
 
 

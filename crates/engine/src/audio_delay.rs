@@ -103,13 +103,18 @@ impl Chain {
     }
 }
 
+/// So many milliseconds of 1 kHz.
+fn tone(rate: u32, milliseconds: u32) -> Vec<i16> {
+    let step = std::f64::consts::TAU * 1_000.0 / f64::from(rate);
+    (0..rate * milliseconds / 1_000).map(|n| ((f64::from(n) * step).sin() * 12_000.0) as i16).collect()
+}
+
 /// Milliseconds from the first capture of each burst to its first frame at the reader, when the program's captures come
 /// `phase` after a tick and up to `late` microseconds later than they should.
 fn delays(source: u32, sink: u32, phase: u64, late: u64) -> Vec<f64> {
     let mut random = Random(phase * 7 + late);
     let mut chain = Chain::new(source, sink);
-    let step = std::f64::consts::TAU * 1_000.0 / f64::from(source);
-    let tone: Vec<i16> = (0..source / 100).map(|n| ((f64::from(n) * step).sin() * 12_000.0) as i16).collect();
+    let tone = tone(source, 10);
     let silence = vec![0; tone.len()];
     let (mut captured, mut began, mut quiet, mut found) = (0, 0, 0, Vec::new());
     let mut due = phase;
@@ -144,5 +149,31 @@ fn a_sound_after_a_pause_is_heard_within_30_ms_however_captures_and_ticks_lie() 
             assert_eq!(delays.len(), 12, "each burst but the one that begins");
             assert!(most <= 30.0, "{most:.1} ms from {source} to {sink} Hz at {phase} us, {late} us late");
         }
+    }
+}
+
+#[test]
+fn a_word_captured_at_once_is_heard_within_30_ms_each_time() {
+    for phase in (0..2 * TICK_US).step_by(1_000) {
+        let mut random = Random(phase);
+        let mut chain = Chain::new(RATE, RATE);
+        let word = tone(RATE, 40);
+        let (mut due, mut began, mut quiet, mut words) = (500_000 + phase, 0, 100, 0);
+        for tick in 0..800 {
+            let at = tick * TICK_US;
+            if due <= at {
+                began = due;
+                chain.capture(&word, due, NETWORK_US + random.below(JITTER_US));
+                due += 1_000_000;
+            }
+            for heard in chain.tick(at, NETWORK_US + random.below(JITTER_US)) {
+                if heard && quiet > 10 {
+                    words += 1;
+                    assert!(at - began <= 30_000, "{} us, the {words}th word at {phase} us", at - began);
+                }
+                quiet = if heard { 0 } else { quiet + 1 };
+            }
+        }
+        assert_eq!(words, 8);
     }
 }

@@ -16,8 +16,10 @@ const REFILL_TICKS: usize = 2;
 const PAUSE_TICKS: u32 = 10;
 /// The same, after which who captures at real-time pace has paused; after less, it was held up and makes up for it.
 const STALL_TICKS: u32 = 50;
-/// Ticks that the queue holds at most if captures come at real-time pace.
-const PACED_TICKS: usize = 5;
+/// Ticks that a capture at real-time pace finds in the queue at most, and that are a short capture.
+const PACED_TICKS: usize = 2;
+/// Captures in a row at that pace from which another one is expected in time; short ones count twice.
+const PACED_CAPTURES: u32 = 2;
 /// Ticks over which the queue's length is watched.
 const WATCH_TICKS: u32 = 50;
 /// Samples no louder than this are a pause, of which a tick may be left out to make up for one that came too late.
@@ -47,6 +49,8 @@ struct Queue {
     /// Ticks since the queue ran dry in mid-stream, up to [`STALL_TICKS`].
     dry_ticks: u32,
     watch: Watch,
+    /// Captures in a row that came at real-time pace, short ones twice.
+    paced: u32,
     /// Ticks that were silent because captures came late: who captures at real-time pace is that much ahead since.
     overdue_ticks: u32,
     playing: bool,
@@ -57,16 +61,12 @@ struct Queue {
     closed: bool,
 }
 
-/// How long the queue is over some ticks that played something.
+/// What the queue holds for nothing over some ticks that played something.
 #[derive(Debug, Default)]
 struct Watch {
     ticks: u32,
-    /// The most that it held, so far and in the ticks before these.
-    most: usize,
-    most_before: usize,
-    /// The least that was left after a tick, so far.
+    /// The least that was left after a tick, so far and in the ticks before these.
     least: usize,
-    /// The same in the ticks before these: held for nothing.
     unused: usize,
 }
 
@@ -104,6 +104,8 @@ impl AudioSource {
             return (true, false);
         }
         let awaited = queue.behind || (queue.is_empty() && !queue.in_flight);
+        let short = queue.wanted(self) * PACED_TICKS;
+        queue.note_pace(short, samples.len());
         if queue.capacity == 0 {
             queue.samples.clear();
             queue.samples.extend(samples);
@@ -133,6 +135,7 @@ impl AudioSource {
         queue.playing = false;
         queue.dry_ticks = STALL_TICKS;
         queue.watch = Watch::default();
+        queue.paced = 0;
         queue.overdue_ticks = 0;
         queue.in_flight = false;
         for capture in std::mem::take(&mut queue.waiting) {
@@ -219,13 +222,24 @@ impl Queue {
         frames as usize * usize::from(source.num_channels)
     }
 
+    /// A capture of this length came; `short` is one that is short, or finds a short queue.
+    fn note_pace(&mut self, short: usize, length: usize) {
+        let count = if length <= short { 2 } else { 1 };
+        if self.dry_ticks >= PAUSE_TICKS {
+            self.paced = 0;
+        }
+        let in_pace = self.waiting.is_empty() && self.samples.len() <= short;
+        self.paced = if in_pace { self.paced.saturating_add(count) } else { 0 };
+    }
+
     fn has_tick(&self, source: &AudioSource) -> bool {
         self.samples.len() >= self.wanted(source)
     }
 
-    /// Whether captures that are about to come should be waited for: something was played until now, and goes on.
+    /// Whether captures that are about to come should be waited for: they came in time until now.
     fn is_late(&self, source: &AudioSource) -> bool {
-        self.playing && self.waiting.is_empty() && self.drains.is_empty() && !self.has_tick(source)
+        let expected = self.playing && self.paced >= PACED_CAPTURES && self.drains.is_empty();
+        expected && self.waiting.is_empty() && !self.has_tick(source)
     }
 
     /// Append the next 10 ms to `out`.
@@ -246,7 +260,7 @@ impl Queue {
         if enough {
             let take = wanted.min(available);
             out.extend(self.samples.drain(..take));
-            self.watch.note(available, available - take);
+            self.watch.note(available - take);
             self.starved_ticks = 0;
         } else {
             self.watch.unused = 0;
@@ -254,7 +268,7 @@ impl Queue {
         }
         out.resize(end, 0);
         self.dry_ticks = if enough { 0 } else { (self.dry_ticks + 1).min(STALL_TICKS) };
-        let stall = if self.watch.is_within(wanted * PACED_TICKS) { STALL_TICKS } else { PAUSE_TICKS };
+        let stall = if self.paced >= PACED_CAPTURES { STALL_TICKS } else { PAUSE_TICKS };
         self.overdue_ticks = match self.dry_ticks {
             0 => self.overdue_ticks,
             dry if dry < stall => self.overdue_ticks + 1,
@@ -301,19 +315,13 @@ impl Queue {
 }
 
 impl Watch {
-    /// A tick found `held` samples and left `left`.
-    fn note(&mut self, held: usize, left: usize) {
-        self.least = if self.ticks == 0 { left } else { self.least.min(left) };
-        self.most = if self.ticks == 0 { held } else { self.most.max(held) };
+    /// A tick left `samples`.
+    fn note(&mut self, samples: usize) {
+        self.least = if self.ticks == 0 { samples } else { self.least.min(samples) };
         self.ticks += 1;
         if self.ticks == WATCH_TICKS {
-            (self.unused, self.most_before, self.ticks) = (self.least, self.most, 0);
+            (self.unused, self.ticks) = (self.least, 0);
         }
-    }
-
-    /// Whether the queue held no more than `samples` lately.
-    fn is_within(&self, samples: usize) -> bool {
-        self.most.max(self.most_before) <= samples
     }
 }
 
@@ -459,6 +467,22 @@ mod tests {
         assert_eq!(tick(&source), frame(10, 5));
         source.capture(6, &frame(10, 6));
         assert_eq!(caught_up(&source), frame(10, 6));
+    }
+
+    #[test]
+    fn what_follows_a_long_capture_is_not_waited_for() {
+        let (source, _events) = source(1000);
+        for _ in 0..3 {
+            source.capture(1, &frame(40, 1));
+            (0..4).for_each(|_| assert_eq!(tick(&source), frame(10, 1)));
+            (0..20).for_each(|_| assert_eq!(tick(&source), frame(10, 0)));
+        }
+        // In time again and again: it is.
+        for _ in 0..3 {
+            source.capture(1, &frame(40, 1));
+            (0..4).for_each(|_| assert_eq!(tick(&source), frame(10, 1)));
+        }
+        assert!(tick(&source).is_empty());
     }
 
     #[test]

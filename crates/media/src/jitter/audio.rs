@@ -25,7 +25,7 @@ const MAX_DTX_UNDERRUN: i64 = 1_000 * 48;
 /// Steps in media time and sequence number by which a stream counts as a new one.
 const RESTART: i64 = 10 * 48_000;
 const MAX_SEQ_STEP: u64 = 3_000;
-/// Played packets whose second copies are recognised.
+/// Packets played or given up whose second copies are recognised.
 const RECENT: usize = 32;
 /// The decoder's smallest unit.
 const FEC_UNIT: i64 = 120;
@@ -162,7 +162,7 @@ pub struct AudioJitter {
     position: Option<Position>,
     origin: Option<Instant>,
     newest: Option<Newest>,
-    /// Sequence numbers played last, by which a second copy is known.
+    /// Sequence numbers played or given up last, by which a second copy is known.
     recent: VecDeque<u64>,
     since_adjust: u32,
     /// Packets played before this stream began.
@@ -199,12 +199,13 @@ impl AudioJitter {
         let origin = *self.origin.get_or_insert(now);
         let transit_us = now.saturating_duration_since(origin).as_micros() as i64 - to_us(media_time);
         self.delay.arrived(now, transit_us);
-        if self.position.is_some_and(|position| seq < position.seq || media_time < position.media_time) {
+        let packet = Packet { media_time, transit_us, duration, payload };
+        if self.position.is_some_and(|position| position.has_passed(seq, &packet)) {
             self.learn(now, transit_us);
             self.statistics.late += 1;
-            return;
+            return remember(&mut self.recent, seq);
         }
-        self.packets.insert(seq, Packet { media_time, transit_us, duration, payload });
+        self.packets.insert(seq, packet);
         while self.packets.len() > self.config.max_packets {
             self.packets.pop_first();
             self.statistics.skipped += 1;
@@ -223,7 +224,7 @@ impl AudioJitter {
         self.drop_excess(now);
         let Some(mut position) = self.position else { return Next::Silence { samples: rest } };
         let Some((&seq, head)) = self.packets.first_key_value() else { return self.underrun(position, rest) };
-        let mut ahead = head.media_time - position.media_time;
+        let mut ahead = (head.media_time - position.media_time).max(0);
         if seq == position.seq {
             if ahead == 0 || self.is_due(now, head.media_time) {
                 self.play(now, pending)
@@ -322,9 +323,10 @@ impl AudioJitter {
     fn drop_overtaken(&mut self) {
         let Some(position) = &mut self.position else { return };
         while let Some(entry) = self.packets.first_entry()
-            && (*entry.key() < position.seq || entry.get().media_time < position.media_time)
+            && position.has_passed(*entry.key(), entry.get())
         {
             position.seq = position.seq.max(entry.key() + 1);
+            remember(&mut self.recent, *entry.key());
             entry.remove();
             self.statistics.late += 1;
         }
@@ -358,10 +360,7 @@ impl AudioJitter {
         }
         let adjust = self.adjust(now, packet.media_time, pending);
         self.statistics.played += 1;
-        if self.recent.len() >= RECENT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(seq);
+        remember(&mut self.recent, seq);
         self.position = Some(Position {
             seq: seq + 1,
             media_time: packet.media_time + i64::from(packet.duration),
@@ -430,6 +429,21 @@ impl AudioJitter {
         self.statistics.concealed_samples += chunk as u64;
         Next::Conceal { samples: (chunk as u32).next_multiple_of(FEC_UNIT as u32) }
     }
+}
+
+impl Position {
+    /// Whether a packet is of a time that was filled already. It may overlap the one before by a quarter: who stamps
+    /// anew, as servers do after a mute, is not exact.
+    fn has_passed(&self, seq: u64, packet: &Packet) -> bool {
+        seq < self.seq || packet.media_time + i64::from(packet.duration / 4) < self.media_time
+    }
+}
+
+fn remember(recent: &mut VecDeque<u64>, seq: u64) {
+    if recent.len() >= RECENT {
+        recent.pop_front();
+    }
+    recent.push_back(seq);
 }
 
 fn to_us(samples: i64) -> i64 {
