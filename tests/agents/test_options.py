@@ -56,10 +56,44 @@ async def test_a_worker_is_dispatched_by_the_name_that_counts(desk: Desk, monkey
         monkeypatch.setenv(variable, value)
     server = AgentServer()
     server.rtc_session(staff.page_hanger, agent_name=given)
-    worker = await desk.work(server, entrypoint_timeout=0.1)
+    worker = await desk.work(server)
     await desk.dispatch(name)
     await until(lambda: worker.active_jobs)
     assert worker.active_jobs[0].job.agent_name == name
+
+
+async def test_a_hosted_workers_token_is_passed_on(monkeypatch):
+    monkeypatch.setenv("LIVEKIT_WORKER_TOKEN", "a b")
+    seen: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append((await reader.readline()).decode())
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        worker = AgentServer(ws_url=url, api_key=KEY, api_secret=SECRET, entrypoint_fnc=staff.hanger)
+        running = asyncio.create_task(worker.run(devmode=True))
+        await until(lambda: seen)
+        assert worker.worker_info.cloud_agents
+        await worker.aclose()
+        await running
+    assert seen[0].startswith("GET /agent?worker_token=a%20b ")
+
+
+async def test_permissions_are_in_the_agents_token(desk: Desk):
+    found: list[Claims] = []
+
+    async def entrypoint(ctx: JobContext) -> None:
+        found.append(ctx.token_claims())
+
+    permissions = agents.WorkerPermissions(can_publish=False, can_update_metadata=False, hidden=True)
+    await desk.work(AgentServer(entrypoint_fnc=entrypoint, agent_name="quiet", permissions=permissions))
+    await desk.dispatch("quiet")
+    await until(lambda: found)
+    video = found[0].video
+    assert video is not None and video.agent and video.hidden and video.room == "lab"
+    assert (video.can_publish, video.can_subscribe, video.can_update_own_metadata) == (False, True, False)
 
 
 # -- proxies ---------------------------------------------------------------------------------------------------------
@@ -142,7 +176,7 @@ async def test_a_server_with_a_certificate_of_ones_own_is_believed(desk: Desk, t
         believed = {"SSL_CERT_FILE": str(trusted), "LIVEKIT_URL": url, "LIVEKIT_API_KEY": KEY}
         environment = {**os.environ, **believed, "LIVEKIT_API_SECRET": SECRET}
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "agent.py", "dev", "--no-reload"), cwd=tmp_path, env=environment
+            *(sys.executable, "agent.py", "start"), cwd=tmp_path, env=environment
         )
         try:
             async with joined(desk.server, "ada") as ada:
@@ -277,7 +311,6 @@ async def test_job_processes_share_their_metrics(desk: Desk, tmp_path: Path, mon
         agent_name="counted",
         job_executor_type=JobExecutorType.PROCESS,
         prometheus_multiproc_dir=str(folder),
-        entrypoint_timeout=0.1,
     )
     try:
         worker = await desk.work(server)
@@ -468,7 +501,7 @@ async def test_jobs_find_what_the_options_say(desk: Desk, tmp_path: Path):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LIVEKIT_")}
     options = json.dumps({"ws_url": desk.url, "api_key": KEY, "api_secret": SECRET})
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "agent.py", "dev", "--no-reload"), cwd=tmp_path, env={**clean, "OPTIONS": options}
+        *(sys.executable, "agent.py", "start"), cwd=tmp_path, env={**clean, "OPTIONS": options}
     )
     try:
         async with joined(desk.server, "ada") as ada:
