@@ -334,3 +334,119 @@ def test_a_long_lived_dispatch_remembers_only_its_newest_jobs(stage):
         job = stage.accept(1)
         stage.say(1, update_job=m.UpdateJobStatus(job_id=job.id, status=m.JobStatus.JS_SUCCESS))
     assert len(stage.machine._jobs) <= 102
+
+
+@pytest.mark.parametrize("load", [float("nan"), float("inf")])
+def test_a_load_that_is_no_number_draws_no_jobs(stage, load):
+    stage.worker(1)
+    stage.worker(2)
+    stage.load(1, load)
+    stage.load(2, 0.9)
+    stage.room()
+    assert not stage.told(1, "availability") and len(stage.told(2, "availability")) == 1
+
+
+def test_a_negative_load_is_none(stage):
+    stage.worker(1)
+    stage.worker(2)
+    stage.load(1, -1000.0)
+    for number in range(4):
+        stage.room(f"room {number}")
+    assert [len(stage.told(each, "availability")) for each in (1, 2)] == [2, 2]
+
+
+def test_a_job_that_all_declined_is_offered_again_ever_more_rarely(stage):
+    stage.worker(1)
+    stage.room()
+    times = []
+    while stage.now < 300:
+        if len(stage.told(1, "availability")) > len(times):
+            times.append(stage.now)
+            job = stage.told(1, "availability")[-1].job
+            stage.say(1, availability=m.AvailabilityResponse(job_id=job.id, available=False))
+        stage.wait(1.0)
+    assert times == [0, 5, 15, 35, 75, 135, 195, 255]
+
+
+def test_a_worker_that_declines_because_it_is_full_is_asked_when_it_is_free(stage):
+    stage.worker(1)
+    stage.room()
+    job = stage.told(1, "availability")[0].job
+    stage.load(1, 0.9, m.WorkerStatus.WS_FULL)
+    stage.say(1, availability=m.AvailabilityResponse(job_id=job.id, available=False))
+    stage.load(1, 0.1, m.WorkerStatus.WS_AVAILABLE)
+    assert [each.job.id for each in stage.told(1, "availability")] == [job.id, job.id]
+
+
+def test_an_acceptance_that_comes_too_late_is_told_so(stage):
+    stage.worker(1)
+    stage.room()
+    job = stage.told(1, "availability")[0].job
+    stage.step(r.RoomGone("lab"))
+    stage.say(1, availability=m.AvailabilityResponse(job_id=job.id, available=True))
+    assert [each.job_id for each in stage.told(1, "termination")] == [job.id] and not stage.assigned()
+
+
+def test_a_room_that_ends_before_its_agent_has_come_ends_the_job(stage):
+    """The agent would open the room again."""
+    stage.worker(1)
+    stage.room()
+    job = stage.accept(1, participant_identity="bot")
+    stage.room("other")
+    stage.accept(1, participant_identity="bot")
+    stage.step(r.AgentAppeared("other", "bot"))
+    for name in ("lab", "other"):
+        stage.step(r.RoomGone(name))
+    assert [each.job_id for each in stage.told(1, "termination")] == [job.id]
+
+
+@pytest.mark.parametrize("reports", [True, False])
+def test_an_agent_that_takes_its_leave_has_not_failed_if_its_worker_says_so(reports):
+    stage = Stage(reoffer=True)
+    stage.worker(1)
+    stage.room()
+    job = stage.accept(1, participant_identity="bot")
+    stage.step(r.WorkerClosed(1))
+    stage.step(r.ParticipantGone("lab", "bot", said_so=True))
+    stage.worker(2)
+    if reports:
+        stage.say(2, migrate_job=m.MigrateJobRequest(job_ids=[job.id]))
+        stage.say(2, update_job=m.UpdateJobStatus(job_id=job.id, status=m.JobStatus.JS_SUCCESS))
+    stage.wait(100)
+    assert not stage.told(2, "availability")
+    assert [each.state.status for each in stage.jobs()] == [
+        m.JobStatus.JS_SUCCESS if reports else m.JobStatus.JS_FAILED
+    ]
+
+
+def test_a_worker_may_come_back_before_its_old_socket_is_seen_to_end(stage):
+    stage.worker(1)
+    stage.room()
+    job = stage.accept(1, participant_identity="bot")
+    stage.worker(2)
+    stage.worker(3, "other")
+    stage.say(3, migrate_job=m.MigrateJobRequest(job_ids=[job.id]))
+    assert [each.job_id for each in stage.told(3, "termination")] == [job.id], "it is for workers of another name"
+    stage.say(2, migrate_job=m.MigrateJobRequest(job_ids=[job.id]))
+    stage.step(r.WorkerClosed(1))
+    stage.wait(60)
+    assert not [each for each in stage.log if isinstance(each, r.ReleaseAgent)]
+    stage.say(2, update_job=m.UpdateJobStatus(job_id=job.id, status=m.JobStatus.JS_SUCCESS))
+    assert stage.jobs()[0].state.status == m.JobStatus.JS_SUCCESS
+
+
+def test_somebody_who_joins_again_and_again_leaves_no_jobs_behind(stage):
+    stage.room()
+    for number in range(1000):
+        stage.step(r.ParticipantAppeared("lab", m.ParticipantInfo(sid=f"PA_{number}", identity="ada")))
+    assert len(stage.machine._jobs) == 2
+
+
+def test_an_endless_error_is_shortened(stage):
+    stage.worker(1)
+    stage.room()
+    job = stage.accept(1)
+    error = "begin" + "x" * 1_000_000 + "end"
+    stage.say(1, update_job=m.UpdateJobStatus(job_id=job.id, status=m.JobStatus.JS_FAILED, error=error))
+    kept = stage.jobs()[0].state.error
+    assert len(kept) < 11_000 and kept.startswith("begin") and kept.endswith("end")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenroom.protocol import worker_io as io
-from greenroom.protocol.worker import ASSIGNMENT_TIMEOUT, JobPhase, Worker, WorkerSettings
+from greenroom.protocol.worker import ANSWER_TIMEOUT, ASSIGNMENT_TIMEOUT, JobPhase, Worker, WorkerSettings
 from greenroom.wire import messages as m
 
 
@@ -245,3 +245,55 @@ def test_no_order_of_events_exceeds_the_slots_or_reports_a_job_twice(events, slo
         if name == "offer" and io.Ask(m.Job(id=job)) in outputs and job in final:
             final.remove(job)
         assert len(final) == len(set(final))
+
+
+def test_a_request_that_nobody_answers_frees_its_slot():
+    machine = registered(max_jobs=1)
+    machine.received(0.0, offer("a"))
+    outputs = machine.tick(ANSWER_TIMEOUT)
+    assert [each.job_id for each in outputs if isinstance(each, io.Withdrawn)] == ["a"]
+    messages = [each.message.WhichOneof("message") for each in outputs if isinstance(each, io.Send)]
+    assert messages == ["update_worker", "update_worker", "availability"] and not machine.full
+    assert machine.accept(11.0, "a", io.Acceptance()) == []
+
+
+def test_a_server_may_take_back_what_was_accepted():
+    machine = registered(max_jobs=1)
+    machine.received(0.0, offer("a"))
+    machine.accept(0.0, "a", io.Acceptance())
+    outputs = machine.received(1.0, m.ServerMessage(termination=m.JobTermination(job_id="a")))
+    assert [each.job_id for each in outputs if isinstance(each, io.Withdrawn)] == ["a"]
+    assert sent(outputs, "update_worker")[0].status == m.WorkerStatus.WS_AVAILABLE
+    assert not any(isinstance(each, io.Launch) for each in machine.received(1.0, assignment("a")))
+
+
+def test_a_report_that_may_not_have_arrived_is_sent_again():
+    machine = registered()
+    run(machine, "j")
+    machine.job_ended(2.0, "j", "boom")
+    machine.lost("cut")
+    machine.opened(3.0)
+    welcome = m.ServerMessage(register=m.RegisterWorkerResponse(worker_id="AW_2"))
+    again = machine.received(3.0, welcome)
+    assert sent(again, "migrate_job")[0].job_ids == ["j"]
+    assert [(each.job_id, each.error) for each in sent(again, "update_job")] == [("j", "boom")]
+    machine.tick(1000.0)
+    machine.lost("cut")
+    machine.opened(1001.0)
+    assert sent(machine.received(1001.0, welcome), "update_job") == []
+
+
+@pytest.mark.parametrize("load", [float("nan"), float("inf")])
+def test_a_load_that_is_no_number_counts_as_busy(load):
+    machine = registered()
+    (update,) = sent(machine.set_load(1.0, load), "update_worker")
+    assert update.status == m.WorkerStatus.WS_FULL
+
+
+def test_a_servers_job_ids_cannot_reach_the_workers_own_timers():
+    machine = registered()
+    for name in ("status", "register", ""):
+        machine.received(0.0, offer(name))
+    outputs = machine.tick(ANSWER_TIMEOUT)
+    assert {each.job_id for each in outputs if isinstance(each, io.Withdrawn)} == {"status", "register", ""}
+    assert not any(isinstance(each, io.Connect) for each in outputs)

@@ -24,10 +24,11 @@ _REGISTER_WITHIN = 10.0
 _ANSWER_WITHIN = 10.0
 _ORPHAN_CHECK = 3.0
 _DELETE_GRACE = 3.0
+_REPORT_WITHIN = 30.0
 #: Seconds after which a job that every worker declined is offered to them again, doubling.
 _RETRY_FIRST, _RETRY_LONGEST = 5.0, 60.0
 _KEPT_JOBS = 100
-_TIMERS_OF_JOBS = ("offer", "orphan", "deleted", "retry")
+_TIMERS_OF_JOBS = ("offer", "orphan", "left", "deleted", "retry")
 
 
 class Dispatch:
@@ -104,8 +105,8 @@ class Dispatch:
                 self._launch_for(room_name, m.JobType.JT_PUBLISHER, participant)
             case r.AgentAppeared(room_name, identity):
                 self._on_agent(room_name, identity)
-            case r.ParticipantGone(room_name, identity):
-                self._on_left(room_name, identity)
+            case r.ParticipantGone(room_name, identity, said_so):
+                self._on_left(room_name, identity, said_so)
             case r.CreateDispatch(dispatch):
                 self._create(dispatch)
             case r.DeleteDispatch(room_name, dispatch_id):
@@ -379,8 +380,9 @@ class Dispatch:
             entry = self._jobs[job_id]
             if entry.offered_to is worker:
                 self._withdraw(entry)
-            else:
-                entry.worker = None
+                continue
+            entry.worker = None
+            if ("left", job_id) not in self._timers:
                 self._timers.set(("orphan", job_id), self._now + _ORPHAN_CHECK)
 
     def _on_agent(self, room: str, identity: str) -> None:
@@ -388,19 +390,24 @@ class Dispatch:
             for entry in record.jobs.values():
                 entry.joined |= entry.assigned and entry.identity == identity
 
-    def _on_left(self, room: str, identity: str) -> None:
+    def _on_left(self, room: str, identity: str, said_so: bool) -> None:
         """Somebody left a room: an agent, whose job ends, or one whom a job was for."""
         for record in list(self._dispatches.get(room, {}).values()):
             for entry in list(record.jobs.values()):
                 if entry.ended:
                     continue
                 if entry.assigned and entry.identity == identity:
-                    self._on_agent_left(entry)
+                    self._on_agent_left(entry, said_so)
                 elif not entry.assigned and entry.job.participant.identity == identity:
                     self._drop(record, entry)
 
-    def _on_agent_left(self, entry: r.JobRecord) -> None:
-        if entry.worker is None:
+    def _on_agent_left(self, entry: r.JobRecord, said_so: bool) -> None:
+        if said_so:
+            # Its job is over, and its worker is about to tell how it went, if need be when it is back.
+            self._terminate(entry)
+            self._timers.cancel(("orphan", entry.job.id))
+            self._timers.set_default(("left", entry.job.id), self._now + _REPORT_WITHIN)
+        elif entry.worker is None:
             self._bury(entry)
         else:
             self._terminate(entry)
@@ -437,6 +444,8 @@ class Dispatch:
                 entry.tried.clear()
                 entry.patience = min(2 * entry.patience, _RETRY_LONGEST)
                 self._offer(entry)
+            elif name == "left":
+                self._end(entry, m.JobStatus.JS_FAILED, "agent left the room, and its worker did not say why")
             elif name == "orphan":
                 # Without another worker to come, a lost signalling connection has all the time to come back.
                 when = r.Release.IF_LOST if self._wanted_again(entry) else r.Release.IF_ABSENT

@@ -100,10 +100,11 @@ class AgentAppeared:
 
 @dataclass(frozen=True, slots=True)
 class ParticipantGone:
-    """A participant is no longer in a room."""
+    """A participant is no longer in a room; `said_so`: it has taken its leave."""
 
     room: str
     identity: str
+    said_so: bool = False
 
 
 @dataclass(frozen=True, slots=True)

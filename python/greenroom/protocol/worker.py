@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -29,6 +30,8 @@ MOST_WILLING_LOAD = 0.5
 RETRY_FIRST, RETRY_LONGEST = 0.25, 10.0
 #: Ended jobs whose report could not be sent are remembered, so many of them.
 MAX_UNSENT = 1000
+#: Seconds after which the connection would be known to be lost if a report had not arrived.
+_IN_DOUBT = 60.0
 
 _STATUS, _REGISTER, _ANSWER = "status", "register", "answer"
 
@@ -82,6 +85,8 @@ class Worker:
         self._timers: Timers[tuple[str, str]] = Timers()
         self._jobs: dict[str, _Job] = {}
         self._unsent: dict[str, m.UpdateJobStatus] = {}
+        self._sent: deque[tuple[float, m.UpdateJobStatus]] = deque(maxlen=MAX_UNSENT)
+        self._now = 0.0
         self._worker_id = ""
         self._ever_registered = False
         self._failures = 0
@@ -163,6 +168,9 @@ class Worker:
         """The socket is gone. Running jobs go on; offers are void."""
         self._worker_id = ""
         self._timers = Timers()
+        # What was sent last may not have arrived. A server that has it already ignores it.
+        self._unsent |= {update.job_id: update for at, update in self._sent if at > self._now - _IN_DOUBT}
+        self._sent.clear()
         for job_id, job in list(self._jobs.items()):
             if job.phase is not JobPhase.RUNNING:
                 del self._jobs[job_id]
@@ -174,6 +182,7 @@ class Worker:
 
     def received(self, now: float, message: m.ServerMessage) -> list[io.Output]:
         """The server sent a message."""
+        self._now = now
         match message.WhichOneof("message"):
             case "register":
                 self._registered(now, message.register)
@@ -194,6 +203,7 @@ class Worker:
 
     def tick(self, now: float) -> list[io.Output]:
         """The deadline may have passed."""
+        self._now = now
         for name, job_id in self._timers.expire(now):
             if name == _STATUS:
                 self._report(now)
@@ -320,6 +330,7 @@ class Worker:
         unsent, self._unsent = self._unsent, {}
         for update in unsent.values():
             self._send(m.WorkerMessage(update_job=update))
+            self._sent.append((now, update))
         self._report(now)
 
     def _offered(self, now: float, job: m.Job) -> None:
@@ -382,6 +393,8 @@ class Worker:
         update = m.UpdateJobStatus(job_id=job_id, status=status, error=shorten_error(error))
         if self._worker_id:
             self._send(m.WorkerMessage(update_job=update))
+            if status != m.JobStatus.JS_RUNNING:
+                self._sent.append((self._now, update))
         elif status != m.JobStatus.JS_RUNNING and len(self._unsent) < MAX_UNSENT:
             self._unsent[job_id] = update
 
