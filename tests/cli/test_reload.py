@@ -106,7 +106,7 @@ async def developing(folder: Path, server: Server, *options: str) -> AsyncIterat
         await until(lambda: machine(server).worker_count == 1)
         yield program
     except (AssertionError, TimeoutError) as error:
-        error.add_note("".join(program.said))
+        error.add_note("".join(program.said) + "\n".join(map(" ".join, program.noted)))
         raise
     finally:
         if program.process.returncode is None:
@@ -287,3 +287,24 @@ async def test_the_worker_ends_with_who_runs_it_anew(server: Server, tmp_path: P
         await ada.wait("participant_disconnected")
         await until(lambda: not machine(server).worker_count)
         assert program.noted_of("end", 400)
+
+
+IDLE = AGENT.split("    source = rtc")[0] + "\noptions" + AGENT.split("\noptions")[1]
+
+
+async def test_jobs_that_come_while_programs_are_saved_are_neither_lost_nor_doubled(server: Server, tmp_path: Path):
+    async with joined(server, "ada") as ada, developing(tmp_path, server) as program:
+        program.save(text=IDLE)
+        for number in range(12):
+            await dispatch(server)
+            if number % 4 == 2:
+                program.save(500 + number, IDLE)
+            await asyncio.sleep(0.1)
+        program.save(600, IDLE)
+        await until(lambda: len(program.noted_of("begin", 600)) == 12, 60)
+        await until(lambda: machine(server).worker_count == 1, 60)
+        await until(lambda: [job.state.status for job in jobs(server)] == [1] * 12, 60)
+        await until(lambda: len(ada.room.remote_participants) == 12, 60)
+        assert len({words[2] for words in program.noted_of("begin", 600)}) == 12
+        begun = [tuple(words[:3]) for words in program.noted]
+        assert len(begun) == len(set(begun))
