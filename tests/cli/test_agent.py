@@ -54,9 +54,29 @@ async def test_an_agent_is_run_anew_when_its_file_is_saved_and_its_room_stays(tm
             await room.connect(url, token)
             await attribute(room, "1")
             sid = await room.sid
+            gone: list[rtc.RemoteParticipant] = []
+            room.on("participant_disconnected", gone.append)
+            (agent,) = room.remote_participants.values()
             file.write_text(AGENT.replace('"1"', '"2"'))
             await attribute(room, "2")
             assert await room.sid == sid
+            assert gone == [] and list(room.remote_participants.values()) == [agent]
+
+
+async def test_a_file_that_cannot_be_run_yet_is_waited_for(tmp_path: Path):
+    file = tmp_path / "agent.py"
+    file.write_text("def broken(:\n")
+    with running("dev", str(file), "--port", "0") as process:
+        url = line_with(process, "at ws://").split(" at ", 1)[1].split()[0]
+        line_with(process, "join 'lobby' as 'guest'")
+        assert process.stderr is not None
+        token = process.stderr.readline().strip()
+        assert "agent.py, line 1: " in line_with(process, "error")
+        assert "it is tried again when it is saved" in line_with(process, "the program did not start")
+        file.write_text(AGENT)
+        async with rtc.Room() as room:
+            await room.connect(url, token)
+            await attribute(room, "1")
 
 
 def test_a_file_that_is_not_there_gets_one_line():

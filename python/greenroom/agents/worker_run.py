@@ -136,6 +136,7 @@ class WorkerRun:
     async def _open_health(self) -> None:
         options = self._setup.options
         await self._health.start(options.host, self._setup.value(options.port), options.prometheus_port)
+        log.info("health page at http://%s:%d", options.host or "127.0.0.1", self._health.port)
 
     async def drain(self, timeout: float | None) -> None:
         """Take no more jobs; end when the last has ended, or after `timeout` seconds; None = any time."""

@@ -31,6 +31,8 @@ def log_to_terminal(level: int) -> None:
 
     handler = RichHandler(console=notes, show_path=False, rich_tracebacks=True, log_time_format="%H:%M:%S")
     logging.basicConfig(level=level, format="%(name)s  %(message)s", handlers=[handler], force=True)
+    # It tells of every file, also of those that nobody waits for.
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
 def log_to_json(level: int) -> None:
