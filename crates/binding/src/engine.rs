@@ -16,6 +16,8 @@ use crate::encryption::Keyring;
 use crate::events::to_python;
 use crate::media::{AudioSource, VideoSource};
 
+pyo3::import_exception!(greenroom.errors, EngineClosedError);
+
 /// Events handed over by one `drain`.
 const DRAIN_LIMIT: usize = 4096;
 /// Sections that one offer adds of each kind at most: the number may come from the other side.
@@ -358,22 +360,13 @@ impl SourceArgument<'_> {
 
 pub(crate) fn to_python_error(error: EngineError) -> PyErr {
     match error {
-        EngineError::Closed => Python::attach(|py| greenroom_error(py, "EngineClosedError", &error.to_string())),
+        EngineError::Closed => EngineClosedError::new_err(error.to_string()),
         EngineError::Io(error) => match error.raw_os_error() {
             // With its number, so that Python can tell "in use" from "not ours".
             Some(number) => PyOSError::new_err((number, error.to_string())),
             None => error.into(),
         },
         EngineError::Invalid(message) => PyValueError::new_err(message),
-    }
-}
-
-/// One of `greenroom.errors`.
-pub(crate) fn greenroom_error(py: Python<'_>, name: &str, message: &str) -> PyErr {
-    let class = py.import("greenroom.errors").and_then(|module| module.getattr(name));
-    match class.and_then(|class| class.call1((message,))) {
-        Ok(error) => PyErr::from_value(error),
-        Err(error) => error,
     }
 }
 

@@ -17,8 +17,6 @@ use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::engine::greenroom_error;
-
 /// Idle buffers of all frames of this process: 16 of them, 64 MiB at most.
 static POOL: LazyLock<BufferPool> = LazyLock::new(|| BufferPool::with_limit(16, 64 << 20));
 
@@ -324,5 +322,9 @@ fn to_frame_error(py: Python<'_>, error: &VideoError) -> PyErr {
 
 /// `greenroom.errors.FrameError`, which is a `ValueError`.
 fn frame_error(py: Python<'_>, message: &str) -> PyErr {
-    greenroom_error(py, "FrameError", message)
+    let class = py.import("greenroom.errors").and_then(|module| module.getattr("FrameError"));
+    match class.and_then(|class| class.call1((message,))) {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
+    }
 }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from greenroom.errors import FrameError
+from greenroom import _arguments as check
+from greenroom.errors import ArgumentError, FrameError
 
 if TYPE_CHECKING:
     import os
@@ -24,9 +24,6 @@ __all__ = ["AudioFrame", "AudioFrameEvent", "combine_audio_frames", "sine_wave_g
 
 SAMPLE_SIZE = 2
 """Bytes of one int16 sample."""
-
-MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1000, 768_000
-"""Hz that can be resampled, and so sent and received."""
 
 _BYTE_FORMATS = frozenset("Bbc")
 _INT16_FORMATS = frozenset(("h", "@h", "=h"))
@@ -62,11 +59,11 @@ class AudioFrame:
 
         Raises:
             FrameError: `data` is shorter than declared, or not int16, or not contiguous; a number is out of range.
-            TypeError: `data` is no buffer.
+            ArgumentError: something is of another type, e.g. `data` is no buffer.
         """
         self._sample_rate = _positive("sample_rate", sample_rate)
         self._num_channels = _positive("num_channels", num_channels)
-        self._samples_per_channel = operator.index(samples_per_channel)
+        self._samples_per_channel = check.index("samples_per_channel", samples_per_channel)
         if self._samples_per_channel < 0:
             raise FrameError(f"samples_per_channel must not be negative, got {samples_per_channel}")
         self._data = _as_bytes(data, self._num_channels)
@@ -88,7 +85,8 @@ class AudioFrame:
         Raises:
             FrameError: a number is out of range.
         """
-        size = max(0, num_channels) * max(0, samples_per_channel) * SAMPLE_SIZE
+        count = check.index("samples_per_channel", samples_per_channel)
+        size = max(0, check.index("num_channels", num_channels)) * max(0, count) * SAMPLE_SIZE
         return AudioFrame(bytearray(size), sample_rate, num_channels, samples_per_channel)
 
     @staticmethod
@@ -188,6 +186,7 @@ class AudioFrame:
         Raises:
             FrameError: another number of bytes.
         """
+        samples = check.octets("samples", samples)
         if len(samples) != len(self.samples()):
             raise FrameError(f"{len(samples)} bytes cannot replace {len(self.samples())}")
         if self.data.readonly:
@@ -243,7 +242,7 @@ def combine_audio_frames(buffer: AudioFrame | Iterable[AudioFrame]) -> AudioFram
     """
     if isinstance(buffer, AudioFrame):
         return buffer
-    frames = list(buffer)
+    frames = check.several("buffer", buffer, AudioFrame)
     if not frames:
         raise FrameError("buffer is empty")
     first = frames[0]
@@ -277,7 +276,7 @@ async def sine_wave_generator(
 
 
 def _positive(name: str, value: int) -> int:
-    number = operator.index(value)
+    number = check.index(name, value)
     if number < 1:
         raise FrameError(f"{name} must be positive, got {value}")
     return number
@@ -290,7 +289,8 @@ def _as_bytes(data: Any, num_channels: int) -> bytes | bytearray | memoryview:
     try:
         view = memoryview(data)
     except TypeError:
-        raise TypeError(f"expected bytes, bytearray, memoryview or an int16 array, got {type(data)}") from None
+        expected = "expected bytes, bytearray, memoryview or an int16 array"
+        raise ArgumentError(f"data: {expected}, got {type(data)} {data!r:.60}") from None
     if not view.c_contiguous:
         raise FrameError("memoryview must be contiguous: copy it first, e.g. with np.ascontiguousarray")
     if view.format not in _INT16_FORMATS and not (view.format in _BYTE_FORMATS and view.ndim == 1):

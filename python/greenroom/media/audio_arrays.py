@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from greenroom.errors import FrameError
+from greenroom.errors import ArgumentError, FrameError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -45,7 +45,10 @@ def from_int16(samples: memoryview, num_channels: int, dtype: DTypeLike) -> NDAr
         FrameError: another dtype.
     """
     array = np.frombuffer(samples, dtype=np.int16).reshape(-1, num_channels)
-    wanted: np.dtype[Any] = np.dtype(dtype)
+    try:
+        wanted: np.dtype[Any] = np.dtype(dtype)
+    except TypeError as error:
+        raise ArgumentError(f"dtype: {error}") from None
     if wanted == np.int16:
         return array
     if wanted.kind != "f":

@@ -8,8 +8,9 @@ import math
 from collections.abc import AsyncIterator
 from typing import Any
 
+from greenroom import _arguments as check
 from greenroom import _engine
-from greenroom.errors import FrameError, StateError
+from greenroom.errors import ArgumentError, FrameError, StateError
 from greenroom.media.audio import SAMPLE_SIZE, AudioFrame, AudioFrameEvent
 from greenroom.media.audio_resampler import AudioConverter
 
@@ -54,8 +55,10 @@ class AudioMixer:
             FrameError: a rate, channel count or block size that cannot be.
         """
         AudioConverter(sample_rate, num_channels)
-        if blocksize < 0 or stream_timeout_ms < 0 or capacity < 0:
-            raise FrameError("blocksize, stream_timeout_ms and capacity must not be negative")
+        limits = (("blocksize", blocksize), ("stream_timeout_ms", stream_timeout_ms), ("capacity", capacity))
+        for name, value in limits:
+            if check.number(name, value) < 0:
+                raise FrameError(f"{name} must not be negative, got {value}")
         self._sample_rate = sample_rate
         self._num_channels = num_channels
         self._block_samples = blocksize or max(1, sample_rate // 10)
@@ -74,6 +77,8 @@ class AudioMixer:
         Raises:
             StateError: after `end_input()` or `aclose()`.
         """
+        if not hasattr(stream, "__anext__"):
+            raise ArgumentError(f"stream must be an async iterator of audio frames, not {stream!r:.60}")
         if self._ending:
             raise StateError("Cannot add stream after mixer has been closed")
         if id(stream) not in self._inputs:

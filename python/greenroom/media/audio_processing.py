@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from greenroom import _arguments as check
 from greenroom import _engine
 from greenroom.errors import FrameError
 from greenroom.media.audio import AudioFrame
@@ -34,10 +35,10 @@ class AudioProcessingModule:
             auto_gain_control: bring speech to an even level.
         """
         self._native = _engine.AudioProcessor(
-            echo_cancellation=echo_cancellation,
-            noise_suppression=noise_suppression,
-            high_pass_filter=high_pass_filter,
-            auto_gain_control=auto_gain_control,
+            echo_cancellation=check.flag("echo_cancellation", echo_cancellation),
+            noise_suppression=check.flag("noise_suppression", noise_suppression),
+            high_pass_filter=check.flag("high_pass_filter", high_pass_filter),
+            auto_gain_control=check.flag("auto_gain_control", auto_gain_control),
         )
 
     def process_stream(self, data: AudioFrame) -> None:
@@ -46,6 +47,7 @@ class AudioProcessingModule:
         Raises:
             FrameError: a format that is not processed, or a length that is not a multiple of 10 ms.
         """
+        check.instance("data", data, AudioFrame)
         try:
             done = self._native.process(data.samples(), data.sample_rate, data.num_channels)
         except (ValueError, OverflowError) as error:
@@ -58,6 +60,7 @@ class AudioProcessingModule:
         Raises:
             FrameError: a format that is not processed, or a length that is not a multiple of 10 ms.
         """
+        check.instance("data", data, AudioFrame)
         try:
             self._native.process_reverse(data.samples(), data.sample_rate, data.num_channels)
         except (ValueError, OverflowError) as error:
@@ -71,7 +74,7 @@ class AudioProcessingModule:
         Args:
             delay_ms: in milliseconds, 0 to 500; capped.
         """
-        self._native.set_delay_ms(min(max(0, delay_ms), 500))
+        self._native.set_delay_ms(min(max(0, check.index("delay_ms", delay_ms)), 500))
 
 
 class NoiseSuppressor(FrameProcessor[AudioFrame]):

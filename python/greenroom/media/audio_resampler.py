@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum, unique
 
+from greenroom import _arguments as check
 from greenroom import _engine
 from greenroom.errors import FrameError
 from greenroom.media.audio import SAMPLE_SIZE, AudioFrame
@@ -30,6 +31,14 @@ class AudioResamplerQuality(StrEnum):
 _LEVELS = {quality: level for level, quality in enumerate(AudioResamplerQuality)}
 
 
+def _level(quality: str) -> int:
+    try:
+        return _LEVELS[AudioResamplerQuality(quality)]
+    except ValueError:
+        names = ", ".join(_LEVELS)
+        raise FrameError(f"quality must be one of {names}, not {quality!r}") from None
+
+
 class AudioResampler:
     """Converts a stream from one rate to another; what comes out does not depend on how the input was cut up."""
 
@@ -52,7 +61,9 @@ class AudioResampler:
         Raises:
             FrameError: a rate or channel count that is out of range.
         """
-        level = _LEVELS[AudioResamplerQuality(quality)]
+        level = _level(quality)
+        input_rate, output_rate = check.index("input_rate", input_rate), check.index("output_rate", output_rate)
+        num_channels = check.index("num_channels", num_channels)
         try:
             self._native = _engine.Resampler(input_rate, output_rate, num_channels, level)
         except (ValueError, OverflowError) as error:
@@ -82,7 +93,7 @@ class AudioResampler:
             self._check_format(data)
             samples = data.samples()
         else:
-            samples = memoryview(data).cast("B")
+            samples = memoryview(check.octets("data", data, "an AudioFrame or bytes"))
             if len(samples) % SAMPLE_SIZE:
                 raise FrameError(f"{len(samples)} bytes are not whole int16 samples")
         return self._frames(self._native.push(samples))
@@ -122,7 +133,8 @@ class AudioConverter:
         Raises:
             FrameError: a rate or channel count that is out of range.
         """
-        level = _LEVELS[AudioResamplerQuality(quality)]
+        level = _level(quality)
+        sample_rate, num_channels = check.index("sample_rate", sample_rate), check.index("num_channels", num_channels)
         try:
             self._native = _engine.AudioConverter(sample_rate, num_channels, level)
         except (ValueError, OverflowError) as error:

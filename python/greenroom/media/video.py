@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from greenroom import _arguments as check
 from greenroom import _engine
 from greenroom.errors import FrameError
 from greenroom.media.video_buffer import flat_view, layout_of, parse_type
@@ -36,7 +37,7 @@ class VideoFrame:
 
     Raises:
         FrameError: the size, type or length is wrong; the message says which length would be right.
-        TypeError: `data` is no buffer.
+        ArgumentError: something is of another type, e.g. `data` is no buffer.
     """
 
     __slots__ = ("__weakref__", "_data", "_height", "_layout", "_type", "_width")
@@ -69,7 +70,8 @@ class VideoFrame:
         """
         type = parse_type(type)
         frame = _blank(width, height, type)
-        source = [(flat_view(plane, type), stride) for plane, stride in planes]
+        pairs = check.several("planes", planes, tuple)
+        source = [(flat_view(plane, type), check.index("stride", stride)) for plane, stride in pairs]
         _engine.convert_planes(type, (width, height), source, type, frame._strided_planes())
         return frame
 
@@ -167,8 +169,8 @@ class VideoFrame:
             type,
             frame._data,
             flip_y=bool(flip_y),
-            matrix=int(matrix),
-            range=int(range),
+            matrix=check.member("matrix", matrix, ColorMatrix),
+            range=check.member("range", range, ColorRange),
         )
         return frame
 
@@ -178,9 +180,10 @@ class VideoFrame:
         Raises:
             FrameError: a size below 1 or above 16384.
         """
+        filter = check.member("filter", filter, ScaleFilter)
         frame = _blank(width, height, self._type)
         size, new_size = (self._width, self._height), (frame._width, frame._height)
-        _engine.resize_frame(self._type, size, self._data, new_size, int(filter), frame._data)
+        _engine.resize_frame(self._type, size, self._data, new_size, filter, frame._data)
         return frame
 
     def rotate(self, rotation: VideoRotation | int) -> VideoFrame:
@@ -192,7 +195,8 @@ class VideoFrame:
         Raises:
             FrameError: another number.
         """
-        degrees = rotation * 90 if rotation in (0, 1, 2, 3) else int(rotation)
+        number = check.index("rotation", rotation)
+        degrees = number * 90 if number in (0, 1, 2, 3) else number
         size = (self._width, self._height)
         frame = _blank(*(size if degrees % 180 == 0 else size[::-1]), self._type)
         _engine.rotate_frame(self._type, size, self._data, degrees, frame._data)
@@ -211,7 +215,7 @@ class VideoFrame:
             FrameError: the rectangle is empty or does not lie within the picture.
         """
         frame = _blank(width, height, self._type)
-        rectangle = (x, y, width, height)
+        rectangle = (check.index("x", x), check.index("y", y), frame._width, frame._height)
         _engine.crop_frame(self._type, (self._width, self._height), self._data, rectangle, frame._data)
         return frame
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from greenroom import _arguments as check
 from greenroom import _engine
-from greenroom.errors import FrameError
+from greenroom.errors import ArgumentError, FrameError
 from greenroom.media.video_types import VideoBufferType
 
 __all__ = ["Layout", "PlaneLayout", "flat_view", "layout_of", "parse_type"]
@@ -60,9 +60,9 @@ def layout_of(type: VideoBufferType, width: int, height: int) -> Layout:
 
     Raises:
         FrameError: a size below 1 or above 16384.
-        TypeError: a size that is not an integer.
+        ArgumentError: a size that is not an integer.
     """
-    return _layout_of(type, operator.index(width), operator.index(height))
+    return _layout_of(type, check.index("width", width), check.index("height", height))
 
 
 def flat_view(data: Any, type: VideoBufferType) -> memoryview:
@@ -74,9 +74,12 @@ def flat_view(data: Any, type: VideoBufferType) -> memoryview:
 
     Raises:
         FrameError: the buffer is not contiguous, or its items are neither bytes nor, for I010, 16-bit integers.
-        TypeError: `data` has no buffer.
+        ArgumentError: `data` has no buffer.
     """
-    view = memoryview(data)
+    try:
+        view = memoryview(data)
+    except TypeError:
+        raise ArgumentError(f"data must be bytes or another buffer, not {data!r:.60}") from None
     allowed = ("B", "b", "c", "H", "h") if type is VideoBufferType.I010 else ("B", "b", "c")
     if view.format.lstrip("@=<") not in allowed:
         raise FrameError(f"{type.name} data is made of {' or '.join(allowed)} items, not of {view.format!r}")

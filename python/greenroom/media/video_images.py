@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from greenroom import _engine
-from greenroom.errors import FrameError
+from greenroom.errors import ArgumentError, FrameError
 from greenroom.media.video import VideoFrame
 from greenroom.media.video_types import VideoBufferType
 
@@ -49,6 +49,8 @@ def to_pil(frame: VideoFrame) -> Image.Image:
 
 def from_pil(image: Image.Image) -> VideoFrame:
     """See `VideoFrame.from_pil`."""
+    if not hasattr(image, "has_transparency_data"):
+        raise ArgumentError(f"image must be a Pillow image, not {image!r:.60}")
     mode, type = ("RGBA", VideoBufferType.RGBA) if image.has_transparency_data else ("RGB", VideoBufferType.RGB24)
     return VideoFrame(image.width, image.height, type, image.convert(mode).tobytes())
 
@@ -65,6 +67,8 @@ def to_av(frame: VideoFrame) -> av.VideoFrame:
 
 def from_av(image: av.VideoFrame) -> VideoFrame:
     """See `VideoFrame.from_av`."""
+    if not hasattr(image, "format"):
+        raise ArgumentError(f"frame must be an av.VideoFrame, not {image!r:.60}")
     type = _AV_TYPES.get(image.format.name)
     if type is None:
         raise FrameError(f"no encoding has PyAV's format {image.format.name!r}; these have: {', '.join(_AV_TYPES)}")

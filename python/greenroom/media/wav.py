@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Self, TypeAlias
 
-from greenroom.errors import FrameError, StateError
-from greenroom.media.audio import MAX_SAMPLE_RATE, SAMPLE_SIZE, AudioFrame
+from greenroom._arguments import MAX_SAMPLE_RATE
+from greenroom.errors import ArgumentError, FrameError, StateError
+from greenroom.media.audio import SAMPLE_SIZE, AudioFrame
 
 __all__ = ["WavReader", "WavWriter", "read_wav", "wav_bytes", "write_wav"]
 
@@ -54,6 +55,8 @@ class WavReader:
             raise FrameError(f"frames of {frame_ms} ms cannot be: choose more than 0 and at most 60000")
         self._owned = isinstance(source, str | os.PathLike)
         self._file = _open(source)
+        if not hasattr(self._file, "read"):
+            raise ArgumentError(f"source must be a path, a binary file or the bytes of one, not {source!r:.60}")
         try:
             self._format, self._left = _read_header(self._file)
         except BaseException as error:

@@ -7,8 +7,8 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
+from greenroom import _arguments as check
 from greenroom import _engine
-from greenroom.rtc import _arguments as check
 from greenroom.rtc.enums import TrackSource
 from greenroom.runtime.bridge import Bridge, bridge_for_loop
 

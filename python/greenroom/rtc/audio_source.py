@@ -6,10 +6,10 @@ import asyncio
 import itertools
 from typing import TYPE_CHECKING
 
+from greenroom import _arguments as check
 from greenroom import _engine
 from greenroom.errors import ConfigError, EngineError, FrameError
 from greenroom.media.audio import AudioFrame
-from greenroom.rtc import _arguments as check
 from greenroom.rtc._source import MediaSource
 
 if TYPE_CHECKING:

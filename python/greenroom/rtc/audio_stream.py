@@ -6,12 +6,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from greenroom import _arguments as check
 from greenroom import _engine
 from greenroom.errors import ConfigError
 from greenroom.media.audio import AudioFrame, AudioFrameEvent
 from greenroom.media.audio_filter import NoiseCancellationOptions
 from greenroom.media.frame_processor import FrameProcessor
-from greenroom.rtc import _arguments as check
 from greenroom.rtc._reader import MOST_FRAMES, MediaReader, MediaStream
 
 if TYPE_CHECKING:

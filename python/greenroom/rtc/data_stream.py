@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 
+from greenroom import _arguments as check
 from greenroom.errors import StateError
 from greenroom.protocol.client_streams import (
     CHUNK_SIZE,
@@ -18,7 +19,6 @@ from greenroom.protocol.client_streams import (
     split_utf8,
     trailer_packet,
 )
-from greenroom.rtc import _arguments as check
 from greenroom.rtc._ids import new_id
 from greenroom.rtc._stream_content import Content, StreamError
 

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from greenroom import _arguments as check
 from greenroom.errors import DisconnectedError, GreenroomError, PublishError, RequestError
 from greenroom.protocol.client_data_tracks import DataTrackReassembly, FrameTooLargeError, frame_packets
-from greenroom.rtc import _arguments as check
 from greenroom.rtc.participant import PublishDataTrackError
 from greenroom.wire import messages as m
 from greenroom.wire.data import DATA_TRACK

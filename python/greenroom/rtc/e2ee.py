@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from greenroom import _arguments as check
 from greenroom import _engine
 from greenroom.errors import ConfigError, StateError
-from greenroom.rtc import _arguments as check
 from greenroom.rtc.enums import EncryptionState, EncryptionType, KeyDerivationFunction
 from greenroom.wire import messages as m
 

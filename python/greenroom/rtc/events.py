@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
-from greenroom.rtc import _arguments as check
+from greenroom import _arguments as check
 from greenroom.runtime.tasks import TaskSet
 
 __all__ = ["EventEmitter"]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from greenroom import _arguments as check
 from greenroom.errors import DisconnectedError
 from greenroom.protocol.client_streams import (
     CHUNK_SIZE,
@@ -18,7 +19,6 @@ from greenroom.protocol.client_streams import (
     split_utf8,
     trailer_packet,
 )
-from greenroom.rtc import _arguments as check
 from greenroom.rtc._local_tracks import LocalTracks
 from greenroom.rtc.data_stream import (
     ByteStreamInfo,

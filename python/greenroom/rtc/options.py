@@ -11,8 +11,8 @@ import logging
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
+from greenroom import _arguments as check
 from greenroom.errors import ConfigError
-from greenroom.rtc import _arguments as check
 from greenroom.rtc.enums import (
     ContinualGatheringPolicy,
     DegradationPreference,

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, get_args
 
+from greenroom import _arguments as check
 from greenroom.errors import ConfigError, ConnectError, DisconnectedError, StateError
-from greenroom.rtc import _arguments as check
 from greenroom.rtc.enums import (
     ConnectionState,
     DisconnectReason,

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from greenroom import _arguments as check
 from greenroom.errors import GreenroomError
 from greenroom.protocol.client_rpc_codes import RpcCode
-from greenroom.rtc import _arguments as check
 
 __all__ = [
     "IncomingRpcNext",

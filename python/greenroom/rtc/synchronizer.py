@@ -8,10 +8,10 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
+from greenroom import _arguments as check
 from greenroom.errors import ArgumentError, StateError
 from greenroom.media.audio import AudioFrame
 from greenroom.media.video import VideoFrame
-from greenroom.rtc import _arguments as check
 from greenroom.runtime.tasks import TaskSet
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from greenroom import _arguments as check
 from greenroom import _engine
 from greenroom.errors import ConfigError, StateError
-from greenroom.rtc import _arguments as check
 from greenroom.rtc.enums import StreamState, TrackKind
 from greenroom.rtc.stats import MediaStats
 

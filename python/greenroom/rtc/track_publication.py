@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from greenroom import _arguments as check
 from greenroom.errors import ConfigError, DisconnectedError
-from greenroom.rtc import _arguments as check
 from greenroom.rtc.enums import EncryptionType, TrackKind, TrackSource, VideoQuality
 from greenroom.wire import messages as m
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from greenroom import _arguments as check
 from greenroom import _engine
 from greenroom.errors import FrameError
 from greenroom.media.video import VideoFrame
 from greenroom.media.video_types import VideoRotation
-from greenroom.rtc import _arguments as check
 from greenroom.rtc._source import MediaSource
 from greenroom.rtc.options import FrameMetadata
 

@@ -6,12 +6,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from greenroom import _arguments as check
 from greenroom import _engine
 from greenroom.errors import ConfigError, FrameError
 from greenroom.media.video import VideoFrame
 from greenroom.media.video_buffer import parse_type
 from greenroom.media.video_types import VideoBufferType, VideoRotation
-from greenroom.rtc import _arguments as check
 from greenroom.rtc._reader import MOST_FRAMES, MediaReader, MediaStream
 from greenroom.rtc.options import FrameMetadata
 

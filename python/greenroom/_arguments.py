@@ -9,13 +9,15 @@ from enum import IntEnum
 from typing import Any, TypeVar
 
 from greenroom.errors import ArgumentError, ConfigError
-from greenroom.media.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 
 __all__ = [
+    "MAX_SAMPLE_RATE",
+    "MIN_SAMPLE_RATE",
     "audio_format",
     "callback",
     "flag",
     "given",
+    "index",
     "instance",
     "member",
     "number",
@@ -32,6 +34,8 @@ _T = TypeVar("_T")
 _Enum = TypeVar("_Enum", bound=IntEnum)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
+#: Hz that can be resampled, and so sent and received.
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1000, 768_000
 #: Characters of a wrong value that are shown.
 _SHOWN = 60
 
@@ -65,22 +69,27 @@ def number(name: str, value: object, what: str = "a number") -> float:
     return float(value)
 
 
-def octets(name: str, value: object) -> bytes:
+def octets(name: str, value: object, what: str = "bytes, a bytearray or a memoryview") -> bytes:
     """Bytes, from anything that has a buffer."""
     if isinstance(value, bytes):
         return value
     try:
         return bytes(memoryview(value))  # type: ignore[arg-type]
     except (TypeError, BufferError):
-        raise ArgumentError(f"{name} must be bytes, a bytearray or a memoryview, not {_shown(value)}") from None
+        raise ArgumentError(f"{name} must be {what}, not {_shown(value)}") from None
+
+
+def index(name: str, value: object, what: str = "a whole number") -> int:
+    """A whole number."""
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise ArgumentError(f"{name} must be {what}, not {_shown(value)}") from None
 
 
 def whole(name: str, value: object, low: int, high: int) -> int:
     """A whole number within limits, both included."""
-    try:
-        amount = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise ArgumentError(f"{name} must be a whole number, {low} to {high}, not {_shown(value)}") from None
+    amount = index(name, value, f"a whole number, {low} to {high}")
     if not low <= amount <= high:
         raise ConfigError(f"{name} must be {low} to {high}, not {amount}")
     return amount
