@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from livekit import rtc
 
+from greenroom.agents.reload import Reloader
 from greenroom.server import Server
 from tests.interop.official import Client, joined, until
 
@@ -287,6 +288,18 @@ async def test_the_worker_ends_with_who_runs_it_anew(server: Server, tmp_path: P
         await ada.wait("participant_disconnected")
         await until(lambda: not machine(server).worker_count)
         assert program.noted_of("end", 400)
+
+
+async def test_a_folder_that_cannot_be_watched_is_told_of_and_the_program_runs(tmp_path: Path):
+    told: list[str] = []
+    command = [sys.executable, "-c", "raise SystemExit(3)"]
+    running = asyncio.create_task(Reloader(command, tmp_path / "gone/agent.py", {}, told.append).keep_running())
+    await until(lambda: len(told) == 2)
+    running.cancel()
+    assert {line.split(":")[0] for line in told} == {
+        f"saves in {tmp_path / 'gone'} are not noticed",
+        "the program did not start (status 3), see above; it is tried again when it is saved",
+    }
 
 
 IDLE = AGENT.split("    source = rtc")[0] + "\noptions" + AGENT.split("\noptions")[1]

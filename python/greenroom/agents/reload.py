@@ -71,12 +71,12 @@ class Reloader:
 
     async def keep_running(self) -> None:
         """Run the program, anew whenever it is saved, until cancelled or `gave_up`."""
-        watching = self._tasks.spawn(self._watch(), name="watching files")
+        self._tasks.spawn(self._watch(), name="watching files")
         try:
-            while not watching.done() and not self.gave_up.is_set():
+            while not self.gave_up.is_set():
                 self._changed.clear()
                 await self._replace()
-                await _first(self._changed.wait(), self.gave_up.wait(), asyncio.wait([watching]))
+                await _first(self._changed.wait(), self.gave_up.wait())
         finally:
             await self._tasks.close()
             if self._current is not None:
@@ -85,10 +85,14 @@ class Reloader:
     async def _watch(self) -> None:
         from watchfiles import PythonFilter, awatch
 
-        async for changes in awatch(self._folder, watch_filter=PythonFilter(), step=_SAVE_STEP, debounce=_SAVE_LONGEST):
-            names = ", ".join(sorted({Path(path).name for _, path in changes}))
-            self._tell(f"{names} changed: running it anew")
-            self._changed.set()
+        try:
+            saves = awatch(self._folder, watch_filter=PythonFilter(), step=_SAVE_STEP, debounce=_SAVE_LONGEST)
+            async for changes in saves:
+                names = ", ".join(sorted({Path(path).name for _, path in changes}))
+                self._tell(f"{names} changed: running it anew")
+                self._changed.set()
+        except (OSError, RuntimeError) as error:
+            self._tell(f"saves in {self._folder} are not noticed: {error}")
 
     async def _replace(self) -> None:
         """Start a run; when it could work, let it take over. A save meanwhile makes it obsolete."""
