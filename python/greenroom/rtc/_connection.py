@@ -93,7 +93,6 @@ class Connection:
         self._timer: asyncio.TimerHandle | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
-        self._server = server_address(url)
         self.peers = Peers(self._engine_event)
         self.link = DataLink()
         self.session = self._new_session(single=options.single_peer_connection is not False)
@@ -249,7 +248,7 @@ class Connection:
     async def _open_session_socket(self) -> None:
         targets = [io.Target.PUBLISHER] if self.session.single else [io.Target.PUBLISHER, io.Target.SUBSCRIBER]
         # Asked anew each time: the network may be another one since.
-        addresses = await local_addresses(*self._server)
+        addresses = await local_addresses(*server_address(self._url))
         self._require_staying()
         self.peers.open(targets, addresses)
         request = self._join_request()
