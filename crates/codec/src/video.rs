@@ -154,8 +154,8 @@ impl VideoEncoder {
     }
 
     /// Compress the picture that came last once more, into a frame that may be sent any number of times until the next one:
-    /// it changes nothing in a decoder. `None` when the codec has no such frames, or a key frame is due, or rate control
-    /// dropped it.
+    /// it changes nothing in a decoder. Rate control does not drop it. `None` when the codec has no such frames, or a key
+    /// frame is due.
     ///
     /// # Errors
     ///

@@ -40,6 +40,7 @@ typedef struct {
 typedef struct {
   vpx_codec_ctx_t context;
   vpx_codec_enc_cfg_t config;
+  uint32_t drop_below_percent;
 } gr_vp8_encoder;
 
 typedef struct {
@@ -90,6 +91,7 @@ gr_vp8_encoder *gr_vp8_encoder_new(const gr_vp8_settings *settings, int32_t *err
   *error = vpx_codec_enc_config_default(vpx_codec_vp8_cx(), &encoder->config, 0);
   if (!*error) {
     fill_config(&encoder->config, settings);
+    encoder->drop_below_percent = settings->drop_below_percent;
     *error = vpx_codec_enc_init(&encoder->context, vpx_codec_vp8_cx(), &encoder->config, 0);
   }
   if (*error) {
@@ -120,13 +122,13 @@ int32_t gr_vp8_encoder_set_rate(gr_vp8_encoder *encoder, uint32_t kilobits, uint
 /* What `gr_vp8_encode` makes of a picture; twin of `Role` in vp8.rs. */
 enum { GR_VP8_ANY = 0, GR_VP8_KEY = 1, GR_VP8_REPEATABLE = 2 };
 
-/* With no active macroblock the next frame is a copy of the one before. */
-static vpx_codec_err_t set_active(gr_vp8_encoder *encoder, int active) {
+/* While it copies, a frame is the one before once more: no macroblock is active, and none may be dropped. */
+static vpx_codec_err_t set_copying(gr_vp8_encoder *encoder, int copying) {
   vpx_active_map_t map = {.rows = (encoder->config.g_h + 15) / 16, .cols = (encoder->config.g_w + 15) / 16};
-  if (active) return vpx_codec_control(&encoder->context, VP8E_SET_ACTIVEMAP, &map);
-  map.active_map = calloc(map.rows, map.cols);
-  if (!map.active_map) return VPX_CODEC_MEM_ERROR;
-  vpx_codec_err_t error = vpx_codec_control(&encoder->context, VP8E_SET_ACTIVEMAP, &map);
+  if (copying && !(map.active_map = calloc(map.rows, map.cols))) return VPX_CODEC_MEM_ERROR;
+  encoder->config.rc_dropframe_thresh = copying ? 0 : encoder->drop_below_percent;
+  vpx_codec_err_t error = vpx_codec_enc_config_set(&encoder->context, &encoder->config);
+  if (!error) error = vpx_codec_control(&encoder->context, VP8E_SET_ACTIVEMAP, &map);
   free(map.active_map);
   return error;
 }
@@ -152,9 +154,9 @@ int32_t gr_vp8_encode(gr_vp8_encoder *encoder, const gr_vp8_image *source, int64
     image.stride[plane] = source->strides[plane];
   }
   vpx_codec_err_t error = VPX_CODEC_OK;
-  if (role == GR_VP8_REPEATABLE) error = set_active(encoder, 0);
+  if (role == GR_VP8_REPEATABLE) error = set_copying(encoder, 1);
   if (!error) error = vpx_codec_encode(&encoder->context, &image, timestamp, duration, frame_flags(role), VPX_DL_REALTIME);
-  if (!error && role == GR_VP8_REPEATABLE) error = set_active(encoder, 1);
+  if (!error && role == GR_VP8_REPEATABLE) error = set_copying(encoder, 0);
   if (error) return error;
   vpx_codec_iter_t iterator = NULL;
   const vpx_codec_cx_pkt_t *next;

@@ -56,6 +56,8 @@ pub(crate) struct Encoded {
     pub(crate) at: Instant,
     /// Whether the program captured nothing new.
     pub(crate) repeat: bool,
+    /// The picture, if this frame may be sent again as often as it stays.
+    pub(crate) repeatable: Option<Weak<CapturedFrame>>,
 }
 
 struct Work {
@@ -84,15 +86,13 @@ impl Work {
 struct Still {
     frame: Weak<CapturedFrame>,
     times: u32,
-    /// A frame that shows it and costs nothing more.
-    repeatable: Option<EncodedFrame>,
 }
 
 impl Still {
     /// Whether the frame has been encoded so often that it has become as sharp as it can be.
     fn is_settled(&mut self, frame: &Arc<CapturedFrame>, force_keyframe: bool) -> bool {
         if force_keyframe || !self.frame.ptr_eq(&Arc::downgrade(frame)) {
-            *self = Self { frame: Arc::downgrade(frame), ..Self::default() };
+            *self = Self { frame: Arc::downgrade(frame), times: 0 };
         }
         self.times += 1;
         self.times > REFINEMENTS
@@ -197,40 +197,39 @@ impl LayerEncoder {
     }
 
     fn encode_waiting(&self) {
-        let Some(Waiting { frame, at, repeat }) = lock(&self.waiting).take() else {
+        let Some(picture) = lock(&self.waiting).take() else {
             return;
         };
-        match self.encode(&frame, at) {
-            Ok(Some((frame, at))) => {
+        match self.encode(&picture) {
+            Ok(Some(encoded)) => {
                 let (sender, layer) = (self.sender, self.layer);
-                let encoded = Encoded { frame, at, repeat };
-                self.commander.run(0, move |world| world.frame_encoded(sender, layer, &encoded));
+                self.commander.run(0, move |world| world.frame_encoded(sender, layer, encoded));
             }
             Ok(None) => {}
             Err(message) => tracing::warn!(message, "frame not encoded"),
         }
     }
 
-    /// The compressed picture, and when it is shown.
-    fn encode(&self, frame: &Arc<CapturedFrame>, at: Instant) -> Result<Option<(EncodedFrame, Instant)>, String> {
+    fn encode(&self, picture: &Waiting) -> Result<Option<Encoded>, String> {
+        let Waiting { frame, at, repeat } = picture;
         let mut work = lock(&self.work);
         let work = &mut *work;
-        let (at, time) = work.advance(at);
+        let (at, time) = work.advance(*at);
         let force = self.force_keyframe.swap(false, Ordering::AcqRel);
         let settled = work.still.is_settled(frame, force);
-        if let Some(same) = &work.still.repeatable {
-            return Ok(Some((same.clone(), at)));
-        }
         let (width, height) = self.fitted(frame.width, frame.height);
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let data: &[u8] = if (width, height) == (frame.width, frame.height) {
             &frame.data
         } else {
-            let source = frame.picture().map_err(|error| text(&error))?;
-            work.scaled.resize(packed_len(VideoFormat::I420, width, height).map_err(|error| text(&error))?, 0);
-            let mut target =
-                PictureMut::packed(VideoFormat::I420, width, height, &mut work.scaled).map_err(|error| text(&error))?;
-            resize(&source, &mut target, Filter::default()).map_err(|error| text(&error))?;
+            // A picture that stays is there in this size already.
+            if work.still.times == 1 {
+                let source = frame.picture().map_err(|error| text(&error))?;
+                work.scaled.resize(packed_len(VideoFormat::I420, width, height).map_err(|error| text(&error))?, 0);
+                let mut target = PictureMut::packed(VideoFormat::I420, width, height, &mut work.scaled)
+                    .map_err(|error| text(&error))?;
+                resize(&source, &mut target, Filter::default()).map_err(|error| text(&error))?;
+            }
             &work.scaled
         };
         let image = I420Ref::from_packed(width, height, data).map_err(|error| text(&error))?;
@@ -246,14 +245,17 @@ impl LayerEncoder {
             work.options.bitrate = allowed;
             encoder.set_rate(allowed, work.options.fps).map_err(|error| text(&error))?;
         }
-        if settled {
-            work.still.repeatable = encoder.encode_repeatable(image, time).map_err(|error| text(&error))?;
+        if settled && let Some(same) = encoder.encode_repeatable(image, time).map_err(|error| text(&error))? {
+            let repeatable = Some(Arc::downgrade(frame));
+            return Ok(Some(Encoded { frame: same, at, repeat: *repeat, repeatable }));
         }
-        let encoded = match &work.still.repeatable {
-            Some(same) => Some(same.clone()),
-            None => encoder.encode(image, force, time).map_err(|error| text(&error))?,
-        };
-        Ok(encoded.map(|encoded| (encoded, at)))
+        let mut encoded = encoder.encode(image, force, time).map_err(|error| text(&error))?;
+        if *repeat && encoded.is_none() {
+            // There are no bits to make it sharper now: it shall stay in view meanwhile, and become so later.
+            encoded = encoder.encode_repeatable(image, time).map_err(|error| text(&error))?;
+            work.still.times -= 1;
+        }
+        Ok(encoded.map(|frame| Encoded { frame, at, repeat: *repeat, repeatable: None }))
     }
 
     /// The layer's size with the frame's shape: even, and never larger than the frame.

@@ -1,12 +1,13 @@
 //! Sources on their way out: the 10 ms media tick, audio encoding, and what video encoders hand back.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use greenroom_codec::opus;
 use greenroom_codec::packetize::Packetizer;
+use greenroom_codec::video::EncodedFrame;
 use greenroom_media::audio::{AudioConverter, Quality, level_dbfs};
 use greenroom_media::encryption::{Encryptor, FrameKind};
 use greenroom_media::rtp::red;
@@ -24,7 +25,7 @@ use crate::handles::HandleMap;
 use crate::receiver::Receivers;
 use crate::server::random;
 use crate::video_sink::VideoSink;
-use crate::video_source::VideoSource;
+use crate::video_source::{CapturedFrame, VideoSource};
 use crate::world::World;
 
 /// The period of the media tick.
@@ -112,6 +113,10 @@ struct VideoLayer {
     keyframe_at: Option<Instant>,
     keyframe_due: Option<Instant>,
     cadence: Cadence,
+    /// A picture that stays, and a frame that shows it once more.
+    still: Option<(Weak<CapturedFrame>, EncodedFrame)>,
+    /// What the last frame says about when it is shown.
+    shown: Option<Instant>,
 }
 
 /// Counters of one sender.
@@ -298,6 +303,8 @@ impl World {
                 keyframe_at: None,
                 keyframe_due: None,
                 cadence: Cadence::new(index, input.is_screencast(), layer.fps),
+                still: None,
+                shown: None,
             });
         }
         for layer in &layers {
@@ -525,29 +532,37 @@ impl World {
 
     fn repeat_due_pictures(&mut self) {
         let now = self.now;
-        for sender in self.media.senders.values_mut() {
+        let mut repeats = Vec::new();
+        for (handle, sender) in &mut self.media.senders {
             let SenderKind::Video(video) = &mut sender.kind else {
                 continue;
             };
-            for layer in &mut video.layers {
+            for (index, layer) in video.layers.iter_mut().enumerate() {
                 if layer.repeat_due().is_none_or(|due| due > now) {
                     continue;
                 }
                 let newest =
                     self.media.video_sources.get(&video.source).and_then(|source| source.still(now, Duration::ZERO));
-                match newest {
-                    Some(newest) => {
+                match (newest, &layer.still) {
+                    (None, _) => layer.cadence.stop(),
+                    (Some(newest), Some((still, frame))) if still.ptr_eq(&Arc::downgrade(&newest)) => {
+                        let (frame, repeatable) = (frame.clone(), Some(Weak::clone(still)));
+                        repeats.push((*handle, index, Encoded { frame, at: now, repeat: true, repeatable }));
+                    }
+                    (Some(newest), _) => {
                         layer.cadence.asked(now);
                         layer.encoder.encode_again(&newest, now);
                     }
-                    None => layer.cadence.stop(),
                 }
             }
+        }
+        for (handle, layer, encoded) in repeats {
+            self.frame_encoded(handle, layer, encoded);
         }
     }
 
     /// A video encoder has finished a frame.
-    pub(crate) fn frame_encoded(&mut self, handle: Handle, layer: usize, encoded: &Encoded) {
+    pub(crate) fn frame_encoded(&mut self, handle: Handle, layer: usize, encoded: Encoded) {
         let now = self.now;
         let Some(sender) = self.media.senders.get_mut(&handle) else {
             return;
@@ -562,10 +577,13 @@ impl World {
         let Some(entry) = self.peers.get_mut(&sender.peer) else {
             return;
         };
-        let Encoded { frame, at, repeat } = encoded;
+        let Encoded { frame, at, repeat, repeatable } = encoded;
+        // What was captured just before a repeat comes just after it.
+        let at = layer.shown.map_or(at, |shown| at.max(shown + Duration::from_micros(100)));
+        layer.shown = Some(at);
         sender.statistics.keyframes += u64::from(frame.keyframe);
         sender.statistics.frames += u64::from(!repeat);
-        sender.statistics.repeats += u64::from(*repeat);
+        sender.statistics.repeats += u64::from(repeat);
         (sender.statistics.width, sender.statistics.height) =
             (sender.statistics.width.max(frame.width), sender.statistics.height.max(frame.height));
         match (&mut sender.encryptor, layer.encoder.codec()) {
@@ -578,6 +596,7 @@ impl World {
         let ticks = (at.saturating_duration_since(self.media.opened).as_micros() * 9 / 100) as u32;
         let count = layer.payloads.len();
         layer.cadence.sent(now, count);
+        layer.still = repeatable.map(|picture| (picture, frame));
         for (index, payload) in layer.payloads.drain(..).enumerate() {
             layer.seq += 1;
             sender.statistics.packets += 1;
@@ -588,7 +607,7 @@ impl World {
                 codec,
                 seq: layer.seq,
                 timestamp: video.timestamp_base.wrapping_add(ticks),
-                wallclock: *at,
+                wallclock: at,
                 marker: index + 1 == count,
                 payload: payload.as_ref().into(),
                 nackable: true,
@@ -628,7 +647,7 @@ impl Sender {
 impl VideoLayer {
     /// When its picture has to be sent again if no newer one comes.
     fn repeat_due(&self) -> Option<Instant> {
-        self.cadence.due().filter(|_| self.encoder.is_sending())
+        self.cadence.due(self.still.is_some()).filter(|_| self.encoder.is_sending())
     }
 }
 
