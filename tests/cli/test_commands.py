@@ -103,6 +103,42 @@ def test_logs_for_machines_are_json_with_what_was_added(capsys):
     }
 
 
+def test_times_in_logs_for_machines_have_milliseconds_and_their_zone():
+    import logging
+    from datetime import datetime
+
+    from greenroom.agents.logs import _JsonFormatter
+    from greenroom.cli.output import JsonFormatter
+
+    record = logging.makeLogRecord({"created": 1795575440.0426, "msg": "joined"})
+    for formatter in (JsonFormatter(), _JsonFormatter()):
+        written = json.loads(formatter.format(record))["time"]
+        assert written == "2026-11-25T02:57:20.042+00:00"
+        assert datetime.fromisoformat(written).timestamp() == 1795575440.042
+
+
+@pytest.mark.parametrize(("terminal", "wanted", "coloured"), [(True, "", True), (True, "1", False), (False, "", False)])
+def test_logs_of_a_worker_are_coloured_on_terminals_that_want_it(terminal, wanted, coloured, capsys, monkeypatch):
+    import logging
+    import sys
+
+    from greenroom.agents import logs
+
+    if wanted:
+        monkeypatch.setenv("NO_COLOR", wanted)
+    else:
+        monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        logs.to_terminal("INFO")
+        root.info("joined")
+    finally:
+        root.handlers[:], root.level = before[0], before[1]
+    assert ("\033[" in capsys.readouterr().err) == coloured
+
+
 def test_importing_the_command_costs_nothing_until_it_is_run():
     code = "import sys; import greenroom.cli; print({'typer', 'rich', 'aiohttp', 'numpy'} & sys.modules.keys())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

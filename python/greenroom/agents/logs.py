@@ -22,7 +22,7 @@ _QUIET = ("asyncio", "aiohttp", "watchfiles")
 
 def to_terminal(level: str) -> None:
     """Readable logs on stderr, coloured when it is a terminal."""
-    _set_up(_TerminalFormatter(colour=sys.stderr.isatty() and "NO_COLOR" not in os.environ), level)
+    _set_up(_TerminalFormatter(colour=sys.stderr.isatty() and not os.environ.get("NO_COLOR")), level)
 
 
 def to_json(level: str) -> None:
