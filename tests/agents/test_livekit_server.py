@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -252,16 +253,36 @@ async def test_a_still_picture_is_seen_by_who_joins_late_as_large_as_it_is(desk:
 
     shown: list[rtc.LocalVideoTrack] = []
     await desk.work(page(entrypoint))
-    async with joined(desk.server, "early") as early:
-        await desk.dispatch("page")
-        await see(await early.remote_track("slide"), size=(1280, 720))
-        await asyncio.sleep(3)  # six of the half seconds in which the server counts
-        async with joined(desk.server, "late") as late:
-            seen, _ = await see(await late.remote_track("slide"), size=(1280, 720))
+    for room in ("first", "second", "third"):
+        async with joined(desk.server, "early", room=room) as early:
+            await desk.dispatch("page", room=room)
+            await see(await early.remote_track("slide"))
+            await asyncio.sleep(3)  # six of the half seconds in which the server counts
+            async with joined(desk.server, "late", room=room) as late:
+                try:
+                    seen, _ = await see(await late.remote_track("slide"), size=(1280, 720))
+                    break
+                except TimeoutError:
+                    assert lost_an_encoding(desk.server, shown[-1].sid)
     assert all(abs(a - b) <= 8 for a, b in zip(seen, (200, 40, 40), strict=True))
-    [figures] = await shown[0].get_stats()
+    [figures] = await shown[-1].get_stats()
     # A frame per encoding; the rest are repeats.
     assert figures.frames == 3 and figures.repeats > 20
+
+
+def lost_an_encoding(server: LivekitServer, sid: str) -> bool:
+    """Whether the server's notices of a new encoding overtook each other: it then takes it for stopped for good.
+
+    Once in some tens of rooms, whoever publishes: the last notice, stopped, comes within milliseconds of the first.
+    """
+    notices: dict[int, list[tuple[float, str]]] = {}
+    for line in server.log.read_text().splitlines():
+        if "stream tracker status changed" in line and sid in line:
+            told = json.loads(line[line.index("{") :])
+            seconds = float(line[17 : line.index("Z")])
+            notices.setdefault(told["layer"], []).append((seconds, told["status"]))
+    ends = [(each[0][0], *each[-1]) for each in notices.values()]
+    return any(status == "stopped" and (last - first) % 60 < 0.1 for first, last, status in ends)
 
 
 async def test_a_killed_server_gets_its_worker_and_its_agents_back(desk: LivekitDesk):
