@@ -355,3 +355,18 @@ fn packets_that_overlap_a_little_are_played_and_their_copies_are_no_late_packets
     let delay = heard.delay(9, 10);
     assert!(delay <= 20.0, "{delay:.1} ms");
 }
+
+#[test]
+fn copies_of_what_was_sent_before_the_first_packet_add_no_delay() {
+    let mut arrivals = sent(3).split_off(50);
+    let start = arrivals[0].at;
+    arrivals.iter_mut().for_each(|arrival| arrival.at -= start);
+    // Each packet brings the one before along.
+    let before = sent(3).swap_remove(49);
+    let copies: Vec<_> = std::iter::once(before).chain(arrivals.clone()).zip(&arrivals).collect();
+    let copies = copies.into_iter().map(|(copy, next)| Arrival { at: next.at, ..copy }).collect::<Vec<_>>();
+    arrivals.extend(copies);
+    let heard = play(arrivals, 2);
+    assert!(heard.delay(0, 1) <= 20.0, "{:.1} ms in the first second", heard.delay(0, 1));
+    assert_eq!(heard.player.statistics().played, 100);
+}

@@ -330,6 +330,8 @@ impl Receiver {
         let Some(red) = Red::parse(&payload) else {
             return;
         };
+        let primary = Bytes::copy_from_slice(red.primary().data);
+        audio.insert(packet.seq, packet.timestamp, primary, packet.received);
         let count = red.redundant_count() as u64;
         for (index, block) in red.redundant().enumerate() {
             let back = count - index as u64;
@@ -338,8 +340,6 @@ impl Receiver {
                 audio.insert(packet.seq - back, timestamp, Bytes::copy_from_slice(block.data), packet.received);
             }
         }
-        let primary = Bytes::copy_from_slice(red.primary().data);
-        audio.insert(packet.seq, packet.timestamp, primary, packet.received);
     }
 
     fn share_sinks(&self) {

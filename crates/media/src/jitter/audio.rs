@@ -162,6 +162,7 @@ pub struct AudioJitter {
     position: Option<Position>,
     origin: Option<Instant>,
     newest: Option<Newest>,
+    first_seq: Option<u64>,
     /// Sequence numbers played or given up last, by which a second copy is known.
     recent: VecDeque<u64>,
     since_adjust: u32,
@@ -180,6 +181,7 @@ impl AudioJitter {
             position: None,
             origin: None,
             newest: None,
+            first_seq: None,
             recent: VecDeque::new(),
             since_adjust: 0,
             played_before: 0,
@@ -191,6 +193,11 @@ impl AudioJitter {
     pub fn insert(&mut self, seq: u64, timestamp: u32, payload: Bytes, now: Instant) {
         let Some(duration) = packet_duration(&payload).filter(|_| seq < u64::MAX) else { return };
         let media_time = self.unwrap_timestamp(seq, timestamp);
+        if seq < *self.first_seq.get_or_insert(seq) {
+            // Sent before there was anybody to receive it: this copy came no later than it should.
+            self.statistics.skipped += 1;
+            return;
+        }
         if self.packets.contains_key(&seq) || self.recent.contains(&seq) {
             self.statistics.duplicate += 1;
             return;
@@ -276,6 +283,7 @@ impl AudioJitter {
             self.recent.clear();
             self.position = None;
             self.origin = None;
+            self.first_seq = None;
             self.delay = DelayEstimator::new(self.config.min_delay, self.config.max_delay);
             self.newest = Some(Newest { seq, timestamp, media_time: 0 });
             return 0;
