@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from greenroom import rtc
-from greenroom.errors import ConfigError, EngineClosedError, GreenroomError
+from greenroom.errors import ConfigError, EngineClosedError, GreenroomError, StateError
 
 
 def picture() -> rtc.VideoFrame:
@@ -109,3 +109,11 @@ async def test_a_source_that_is_made_without_a_loop_belongs_to_the_first_that_us
     assert (await anext(stream)).frame.samples_per_channel == 480
     await stream.aclose()
     await source.aclose()
+
+
+def test_without_a_loop_what_needs_one_says_so():
+    source, picture_source = rtc.AudioSource(48000, 1), rtc.VideoSource(2, 2)
+    track = rtc.LocalAudioTrack.create_audio_track("a", source)
+    for use in (lambda: rtc.AudioStream(track), lambda: picture_source.capture_frame(picture())):
+        with pytest.raises(StateError, match="no event loop runs here"):
+            use()

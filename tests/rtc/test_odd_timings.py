@@ -317,3 +317,48 @@ async def test_tracks_that_change_places_at_once_are_told_apart(studio: Studio):
         assert not connection.peers._leaving
         assert any(not seen & {*removed, local._tracks.get(publication.sid).sender} for seen in offers)
         await until(lambda: list(theirs) == [publication.sid])
+
+
+async def test_a_data_track_is_received_as_long_as_somebody_holds_a_stream_of_it(studio: Studio):
+    ada, bob = await studio.pair()
+    seen: list[rtc.RemoteDataTrack] = []
+    bob.on("data_track_published", seen.append)
+    mine = await ada.local_participant.publish_data_track(name="d")
+    await until(lambda: seen)
+    asked: list[bool] = []
+    ask = bob._data_tracks.subscribe
+    bob._data_tracks.subscribe = lambda sid, wanted: (asked.append(wanted), ask(sid, wanted))
+
+    async def one_frame() -> bytes:
+        async for frame in seen[0].subscribe():
+            return frame.payload
+        raise AssertionError("the stream ended")
+
+    for _ in range(2):
+        reading = asyncio.ensure_future(one_frame())
+        while not reading.done():
+            mine.try_push(rtc.DataTrackFrame(b"x"))
+            await asyncio.wait([reading], timeout=0.02)
+        assert reading.result() == b"x"
+        del reading
+        gc.collect()
+    assert asked == [True, False, True, False]
+    one, other = seen[0].subscribe(), seen[0].subscribe()
+    one.close()
+    one.close()
+    assert asked[4:] == [True]
+    await other.aclose()
+    assert asked[4:] == [True, False]
+
+
+async def test_an_interceptor_that_returns_something_else_than_text_fails_the_call_at_once(studio: Studio):
+    class Broken(rtc.RpcInterceptor):
+        async def intercept_incoming(self, invocation, next):
+            return 5
+
+    ada, bob = await studio.pair()
+    bob.local_participant.register_rpc_method("m", lambda invocation: "fine")
+    bob.local_participant.add_rpc_interceptor(Broken())
+    with pytest.raises(rtc.RpcError, match="must return str or None, not int"):
+        async with asyncio.timeout(5):
+            await ada.local_participant.perform_rpc(destination_identity="bob", method="m", payload="")

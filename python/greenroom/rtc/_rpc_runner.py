@@ -155,14 +155,14 @@ class RpcRunner:
             proceed = _incoming(interceptor, proceed)
         outcome: str | RpcFailure
         try:
-            outcome = await proceed(invocation) or ""
+            outcome = _answer(await proceed(invocation)) or ""
         except RpcError as error:
             outcome = RpcFailure(error.code, error.message, error.data or "")
         except Exception as error:
             log.exception("RPC method %r failed", invoke.method)
             outcome = RpcFailure(RpcCode.APPLICATION_ERROR, f"Application error in method handler: {error}")
         finally:
-            del self._running[invoke.request_id]
+            self._running.pop(invoke.request_id, None)
         self._apply(self._machine.respond(invoke.request_id, outcome))
 
     async def _run(self, invocation: RpcInvocationData) -> str | None:
@@ -177,9 +177,7 @@ class RpcRunner:
             except TimeoutError:
                 invocation.cancel_reason = RpcCode.RESPONSE_TIMEOUT
                 raise RpcError._built_in(RpcCode.RESPONSE_TIMEOUT) from None
-        if result is not None and not isinstance(result, str):
-            raise TypeError(f"an RPC method must return str or None, not {type(result).__name__}")
-        return result
+        return _answer(result)
 
     def _schedule(self) -> None:
         if self._timer is not None:
@@ -191,6 +189,12 @@ class RpcRunner:
     def _on_timer(self) -> None:
         self._timer = None
         self._apply(self._machine.tick(self._loop.time()))
+
+
+def _answer(result: object) -> str | None:
+    if result is not None and not isinstance(result, str):
+        raise TypeError(f"an RPC method or interceptor must return str or None, not {type(result).__name__}")
+    return result
 
 
 def _outgoing(interceptor: RpcInterceptor, proceed: OutgoingRpcNext) -> OutgoingRpcNext:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -128,6 +129,8 @@ class DataTrackStream:
         self._frames: deque[DataTrackFrame] = deque(maxlen=buffer_size)
         self._changed = asyncio.Event()
         self._ended = False
+        self._release = weakref.finalize(self, track._stream_gone)
+        self._release.atexit = False
 
     def __aiter__(self) -> AsyncIterator[DataTrackFrame]:
         return self
@@ -149,7 +152,8 @@ class DataTrackStream:
 
     def close(self) -> None:
         """Stop receiving. Idempotent."""
-        self._track._close(self)
+        self._track._streams.discard(self)
+        self._release()
         self._frames.clear()
         self._end()
 
@@ -174,7 +178,8 @@ class RemoteDataTrack:
         self._publisher_identity = publisher_identity
         self._info = _info(info)
         self._published = True
-        self._streams: list[DataTrackStream] = []
+        self._streams: weakref.WeakSet[DataTrackStream] = weakref.WeakSet()
+        self._subscribed = False
         self._reassembly = DataTrackReassembly()
 
     @property
@@ -209,16 +214,17 @@ class RemoteDataTrack:
         if not self._published:
             raise SubscribeDataTrackError(f"the data track {self._info.name!r} is no longer published")
         stream = DataTrackStream(self, size)
-        self._streams.append(stream)
-        if len(self._streams) == 1:
+        self._streams.add(stream)
+        if not self._subscribed:
+            self._subscribed = True
             self._room._data_tracks.subscribe(self._info.sid, True)
         return stream
 
-    def _close(self, stream: DataTrackStream) -> None:
-        if stream in self._streams:
-            self._streams.remove(stream)
-            if not self._streams and self._published:
-                self._room._data_tracks.subscribe(self._info.sid, False)
+    def _stream_gone(self) -> None:
+        """A stream was closed, or the program let go of it."""
+        if self._subscribed and self._published and not self._streams:
+            self._subscribed = False
+            self._room._data_tracks.subscribe(self._info.sid, False)
 
     def _packet(self, packet: bytes) -> None:
         if self._info.uses_e2ee:
@@ -226,12 +232,12 @@ class RemoteDataTrack:
             return
         frame = self._reassembly.packet(packet)
         if frame is not None:
-            for stream in self._streams:
+            for stream in list(self._streams):
                 stream._push(DataTrackFrame(frame.payload, frame.user_timestamp))
 
     def _end(self) -> None:
         self._published = False
-        for stream in self._streams:
+        for stream in list(self._streams):
             stream._end()
         self._streams.clear()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import MethodType
 
 from greenroom._engine import Engine, EngineFailed, Event, Log, parse_event
-from greenroom.errors import EngineClosedError
+from greenroom.errors import EngineClosedError, StateError
 
 __all__ = ["Bridge", "abandon_bridge", "bridge_for_loop"]
 
@@ -131,8 +131,12 @@ def bridge_for_loop() -> Bridge:
 
     Raises:
         EngineClosedError: the loop had an engine already when this process was forked.
+        StateError: no event loop runs.
     """
-    loop = asyncio.get_running_loop()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise StateError("no event loop runs here: call it within a coroutine, e.g. under asyncio.run") from None
     if loop in _orphaned:
         raise EngineClosedError(
             "this event loop was used before the process was forked; make a new one (asyncio.run) in the child"
