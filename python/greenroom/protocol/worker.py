@@ -70,6 +70,32 @@ class WorkerSettings:
     max_retry: int = 16
 
 
+@dataclass(slots=True)
+class _Reports:
+    """How jobs ended: what could not be sent, and what was sent lately and may not have arrived."""
+
+    now: float = 0.0
+    unsent: dict[str, m.UpdateJobStatus] = field(default_factory=dict)
+    sent: deque[tuple[float, m.UpdateJobStatus]] = field(default_factory=lambda: deque(maxlen=MAX_UNSENT))
+
+    def add(self, update: m.UpdateJobStatus, *, sent: bool) -> None:
+        if sent:
+            self.sent.append((self.now, update))
+        elif len(self.unsent) < MAX_UNSENT:
+            self.unsent[update.job_id] = update
+
+    def doubt(self) -> None:
+        """The connection is lost. A server that has a report already ignores it when it comes again."""
+        self.unsent |= {update.job_id: update for at, update in self.sent if at > self.now - _IN_DOUBT}
+        self.sent.clear()
+
+    def send_all(self) -> list[m.UpdateJobStatus]:
+        """What was not sent, which the caller sends now."""
+        updates, self.unsent = list(self.unsent.values()), {}
+        self.sent.extend((self.now, update) for update in updates)
+        return updates
+
+
 class Worker:
     """The machine of one worker."""
 
@@ -84,9 +110,7 @@ class Worker:
         self._random = random
         self._timers: Timers[tuple[str, str]] = Timers()
         self._jobs: dict[str, _Job] = {}
-        self._unsent: dict[str, m.UpdateJobStatus] = {}
-        self._sent: deque[tuple[float, m.UpdateJobStatus]] = deque(maxlen=MAX_UNSENT)
-        self._now = 0.0
+        self._reports = _Reports()
         self._worker_id = ""
         self._ever_registered = False
         self._failures = 0
@@ -168,9 +192,7 @@ class Worker:
         """The socket is gone. Running jobs go on; offers are void."""
         self._worker_id = ""
         self._timers = Timers()
-        # What was sent last may not have arrived. A server that has it already ignores it.
-        self._unsent |= {update.job_id: update for at, update in self._sent if at > self._now - _IN_DOUBT}
-        self._sent.clear()
+        self._reports.doubt()
         for job_id, job in list(self._jobs.items()):
             if job.phase is not JobPhase.RUNNING:
                 del self._jobs[job_id]
@@ -182,7 +204,7 @@ class Worker:
 
     def received(self, now: float, message: m.ServerMessage) -> list[io.Output]:
         """The server sent a message."""
-        self._now = now
+        self._reports.now = now
         match message.WhichOneof("message"):
             case "register":
                 self._registered(now, message.register)
@@ -203,7 +225,7 @@ class Worker:
 
     def tick(self, now: float) -> list[io.Output]:
         """The deadline may have passed."""
-        self._now = now
+        self._reports.now = now
         for name, job_id in self._timers.expire(now):
             if name == _STATUS:
                 self._report(now)
@@ -321,16 +343,14 @@ class Worker:
         self._ever_registered = True
         self._worker_id = response.worker_id
         self._out.append(io.Registered(response.worker_id, response.server_info))
-        mine = [*(job_id for job_id, job in self._jobs.items() if not job.reported), *self._unsent]
+        mine = [*(job_id for job_id, job in self._jobs.items() if not job.reported), *self._reports.unsent]
         if mine:
             self._send(m.WorkerMessage(migrate_job=m.MigrateJobRequest(job_ids=mine)))
         for job_id, job in self._jobs.items():
             if job.started and not job.reported:
                 self._job_status(job_id, m.JobStatus.JS_RUNNING)
-        unsent, self._unsent = self._unsent, {}
-        for update in unsent.values():
+        for update in self._reports.send_all():
             self._send(m.WorkerMessage(update_job=update))
-            self._sent.append((now, update))
         self._report(now)
 
     def _offered(self, now: float, job: m.Job) -> None:
@@ -393,10 +413,8 @@ class Worker:
         update = m.UpdateJobStatus(job_id=job_id, status=status, error=shorten_error(error))
         if self._worker_id:
             self._send(m.WorkerMessage(update_job=update))
-            if status != m.JobStatus.JS_RUNNING:
-                self._sent.append((self._now, update))
-        elif status != m.JobStatus.JS_RUNNING and len(self._unsent) < MAX_UNSENT:
-            self._unsent[job_id] = update
+        if status != m.JobStatus.JS_RUNNING:
+            self._reports.add(update, sent=bool(self._worker_id))
 
     def _retry(self, detail: str) -> list[io.Output]:
         if self._released:

@@ -22,6 +22,8 @@ _Received = TypeVar("_Received")
 
 log = logging.getLogger("greenroom.runtime")
 
+#: How many messages that cannot be read are worth a warning each.
+_IGNORED_IN_LOG = 3
 #: Seconds in which what was sent last must leave when the socket is closed, and then for the server to close its side.
 FLUSH_TIMEOUT = 1.0
 #: Bytes that may wait for a server that does not read; then the connection counts as lost.
@@ -52,6 +54,7 @@ class MessageSocket(Generic[_Sent, _Received]):
         self._outbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._waiting = 0
         self._given_up = ""
+        self._ignored = 0
         self._closed = False
         self._tasks = TaskSet(log)
         self._writer = self._tasks.spawn(self._write(), name=f"{self.name} writer")
@@ -114,7 +117,9 @@ class MessageSocket(Generic[_Sent, _Received]):
         try:
             message = cast(_Received, decode(self.received, content))
         except ProtocolError as error:
-            log.warning("a %s message was ignored: %s", self.name, error)
+            self._ignored += 1
+            level = logging.WARNING if self._ignored <= _IGNORED_IN_LOG else logging.DEBUG
+            log.log(level, "a %s message was ignored (%d so far): %s", self.name, self._ignored, error)
             return
         try:
             self._on_message(message)

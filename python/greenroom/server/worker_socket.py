@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ log = logging.getLogger("greenroom.server")
 
 #: Seconds between websocket pings.
 _HEARTBEAT = 15.0
+#: Messages of one worker that are handled in a row.
+_TURN = 20
 
 
 async def handle(core: Core, request: web.BaseRequest) -> web.StreamResponse:
@@ -48,7 +51,11 @@ async def _serve(core: Core, worker: ClientSocket) -> None:
 
 
 async def _read(core: Core, worker: ClientSocket, connection: int) -> None:
+    count = 0
     async for frame in worker.frames():
+        count += 1
+        if count % _TURN == 0:
+            await asyncio.sleep(0)  # what has arrived is read without waiting, and others want their turn
         try:
             message = decode(m.WorkerMessage, frame)
         except ProtocolError as error:
