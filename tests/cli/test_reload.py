@@ -90,10 +90,10 @@ class Program:
 
 
 @contextlib.asynccontextmanager
-async def developing(folder: Path, server: Server, *options: str) -> AsyncIterator[Program]:
-    """`python agent.py dev`, on a server of the test."""
+async def started(folder: Path, url: str, *options: str) -> AsyncIterator[Program]:
+    """`python agent.py dev`, for the server at an address."""
     program = Program(folder)
-    environment = {"LIVEKIT_URL": server.url, "LIVEKIT_API_KEY": KEY, "LIVEKIT_API_SECRET": SECRET}
+    environment = {"LIVEKIT_URL": url, "LIVEKIT_API_KEY": KEY, "LIVEKIT_API_SECRET": SECRET}
     program.process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(program.file),
@@ -104,7 +104,7 @@ async def developing(folder: Path, server: Server, *options: str) -> AsyncIterat
     )
     listening = asyncio.create_task(program.listen())
     try:
-        await until(lambda: machine(server).worker_count == 1)
+        await until(lambda: program.says("registered as"))
         yield program
     except (AssertionError, TimeoutError) as error:
         error.add_note("".join(program.said) + "\n".join(map(" ".join, program.noted)))
@@ -115,6 +115,13 @@ async def developing(folder: Path, server: Server, *options: str) -> AsyncIterat
         async with asyncio.timeout(40):
             await program.process.wait()
         await listening
+
+
+@contextlib.asynccontextmanager
+async def developing(folder: Path, server: Server, *options: str) -> AsyncIterator[Program]:
+    """`python agent.py dev`, for a server of the test, which knows no worker afterwards."""
+    async with started(folder, server.url, *options) as program:
+        yield program
     assert not machine(server).worker_count
 
 
