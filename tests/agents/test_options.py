@@ -56,7 +56,7 @@ async def test_a_worker_is_dispatched_by_the_name_that_counts(desk: Desk, monkey
         monkeypatch.setenv(variable, value)
     server = AgentServer()
     server.rtc_session(staff.page_hanger, agent_name=given)
-    worker = await desk.work(server)
+    worker = await desk.work(server, entrypoint_timeout=0.1)
     await desk.dispatch(name)
     await until(lambda: worker.active_jobs)
     assert worker.active_jobs[0].job.agent_name == name
@@ -176,7 +176,7 @@ async def test_a_server_with_a_certificate_of_ones_own_is_believed(desk: Desk, t
         believed = {"SSL_CERT_FILE": str(trusted), "LIVEKIT_URL": url, "LIVEKIT_API_KEY": KEY}
         environment = {**os.environ, **believed, "LIVEKIT_API_SECRET": SECRET}
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "agent.py", "start"), cwd=tmp_path, env=environment
+            *(sys.executable, "agent.py", "dev", "--no-reload"), cwd=tmp_path, env=environment
         )
         try:
             async with joined(desk.server, "ada") as ada:
@@ -311,6 +311,7 @@ async def test_job_processes_share_their_metrics(desk: Desk, tmp_path: Path, mon
         agent_name="counted",
         job_executor_type=JobExecutorType.PROCESS,
         prometheus_multiproc_dir=str(folder),
+        entrypoint_timeout=0.1,
     )
     try:
         worker = await desk.work(server)
@@ -501,7 +502,7 @@ async def test_jobs_find_what_the_options_say(desk: Desk, tmp_path: Path):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LIVEKIT_")}
     options = json.dumps({"ws_url": desk.url, "api_key": KEY, "api_secret": SECRET})
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "agent.py", "start"), cwd=tmp_path, env={**clean, "OPTIONS": options}
+        *(sys.executable, "agent.py", "dev", "--no-reload"), cwd=tmp_path, env={**clean, "OPTIONS": options}
     )
     try:
         async with joined(desk.server, "ada") as ada:
