@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 from aiohttp import WSMsgType, web
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, Event, Pong
 
-from greenroom.protocol.client_websocket import Closed
 from greenroom.runtime import socket as sockets
 from greenroom.runtime import websocket as websockets
 from greenroom.runtime.proxies import proxy_for
 from greenroom.runtime.socket import OUTBOX_LIMIT, SignalSocket, SocketRefusedError
-from greenroom.runtime.websocket import WebSocket
+from greenroom.runtime.websocket import CloseConnection, WebSocket
 from greenroom.wire import messages as m
 from greenroom.wire.signal import MAX_SIGNAL_SIZE
 
@@ -304,6 +307,88 @@ async def test_a_peer_that_answers_pings_is_kept():
         await signalling.close()
 
 
+# -- servers that break the rules -------------------------------------------------------------------------------------
+
+
+def frame(opcode: int, payload: bytes = b"", *, final: bool = True, bits: int = 0) -> bytes:
+    """A server's frame (RFC 6455, 5.2)."""
+    size = len(payload)
+    length = bytes((size,)) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
+    return bytes((final << 7 | bits << 4 | opcode,)) + length + payload
+
+
+@contextlib.asynccontextmanager
+async def answered_with(data: bytes) -> AsyncIterator[tuple[WebSocket, asyncio.Queue[Event]]]:
+    """A websocket whose server sends `data` when it is open, and what the server reads then."""
+    read: asyncio.Queue[Event] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server = WSConnection(ConnectionType.SERVER)
+        server.receive_data(await reader.readuntil(b"\r\n\r\n"))
+        list(server.events())
+        writer.write(server.send(AcceptConnection()) + data)
+        while received := await reader.read(1000):
+            server.receive_data(received)
+            for event in server.events():
+                read.put_nowait(event)
+
+    async with raw(serve) as port:
+        socket = await WebSocket.open(f"ws://127.0.0.1:{port}", TOKEN, max_size=60_000)
+        try:
+            yield socket, read
+        finally:
+            socket.abort()
+
+
+async def test_pieces_are_put_together_and_control_frames_may_come_between_them():
+    text = "grüß".encode()
+    data = (
+        frame(1, text[:3], final=False) + frame(9, b"?") + frame(0, b"", final=False) + frame(10) + frame(0, text[3:])
+    )
+    async with answered_with(data + frame(2, b"one", final=False) + frame(0, b" two")) as (socket, read):
+        assert await socket.receive() == "grüß"
+        assert await socket.receive() == b"one two"
+        assert await soon(read) == Pong(b"?")
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(2, b"x", bits=4), 1002),
+        (frame(3, b"x"), 1002),
+        (frame(11), 1002),
+        (b"\x82\x81\0\0\0\0x", 1002),
+        (frame(9, bytes(126)), 1002),
+        (frame(9, b"x", final=False), 1002),
+        (frame(0, b"x"), 1002),
+        (frame(2, b"x", final=False) + frame(2, b"y"), 1002),
+        (frame(8, b"\x03"), 1002),
+        (frame(8, (1005).to_bytes(2, "big")), 1002),
+        (frame(8, (1000).to_bytes(2, "big") + b"\xff"), 1007),
+        (frame(1, b"\xff"), 1007),
+        (b"\x82\x7f" + b"\xff" * 8, 1002),
+        (frame(2, bytes(40_000), final=False) + frame(0, bytes(40_000)), 1009),
+    ],
+)
+async def test_a_server_that_breaks_the_rules_is_told_and_left(data: bytes, code: int):
+    async with answered_with(frame(2, b"before") + data) as (socket, read):
+        assert await socket.receive() == b"before"
+        end = await socket.receive()
+        assert isinstance(end, CloseConnection) and end.code == code and end.reason
+        told = await soon(read)
+        assert isinstance(told, CloseConnection) and told.code == code
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.binary(max_size=200))
+async def test_no_bytes_of_a_server_raise_anything(data: bytes):
+    async with answered_with(data + frame(8)) as (socket, _):
+        socket._reader.feed_eof()
+        async with asyncio.timeout(10):
+            while not isinstance(await socket.receive(), CloseConnection):
+                pass
+
+
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
 
@@ -330,23 +415,22 @@ async def test_a_refusal_has_the_status_and_the_servers_words(head: bytes, body:
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    "answer",
     [
-        (b"", "without an answer"),
-        (b"SSH-2.0-server\r\n", "SSH-2.0"),
-        (
-            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
-            "Sec-WebSocket-Accept",
-        ),
+        b"",
+        b"SSH-2.0-server\r\n",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"x" * 200_000,
     ],
 )
-async def test_what_is_no_websocket_server_is_said(answer: bytes, words: str):
+async def test_what_is_no_websocket_server_is_said(answer: bytes):
     async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
 
     async with raw(other) as port:
-        with pytest.raises(SocketRefusedError, match=words) as refused:
+        with pytest.raises(SocketRefusedError, match=r"that is no websocket server: .") as refused:
             await Far().open(f"ws://127.0.0.1:{port}/rtc")
     assert refused.value.status == 0
 
@@ -481,7 +565,7 @@ async def test_tls_goes_through_the_proxy_too(certificate: Path, trusting: None)
             await socket.send(PING.SerializeToString())
             assert m.SignalResponse.FromString(await socket.receive()).pong == 7
             socket.close()
-            assert isinstance(await socket.receive(), Closed)
+            assert isinstance(await socket.receive(), CloseConnection)
         socket.abort()
     assert len(asked) == 1
 

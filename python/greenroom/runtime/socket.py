@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import ClassVar, Generic, TypeVar, cast
 
 from greenroom.errors import ProtocolError
-from greenroom.protocol.client_websocket import Closed
 from greenroom.runtime.proxies import proxy_for
 from greenroom.runtime.tasks import TaskSet
-from greenroom.runtime.websocket import SocketRefusedError, WebSocket
+from greenroom.runtime.websocket import CloseConnection, SocketRefusedError, WebSocket
 from greenroom.wire import messages as m
 from greenroom.wire.signal import MAX_SIGNAL_SIZE, decode, encode
 
@@ -107,7 +106,7 @@ class MessageSocket(Generic[_Sent, _Received]):
                 self._outbox.task_done()
 
     async def _read(self) -> None:
-        while not isinstance(content := await self._socket.receive(), Closed):
+        while not isinstance(content := await self._socket.receive(), CloseConnection):
             if not self._closed:
                 self._take(content)
         if not self._closed:
@@ -164,7 +163,7 @@ class SignalSocket(MessageSocket[m.SignalRequest, m.SignalResponse]):
         return cls(socket, on_message, on_closed)
 
 
-def _words(closed: Closed) -> str:
+def _words(closed: CloseConnection) -> str:
     if closed.code == 1006:
         return "it ended without a word"
     return f"code {closed.code}" + (f", {closed.reason}" if closed.reason else "")

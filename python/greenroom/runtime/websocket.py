@@ -6,27 +6,42 @@ import asyncio
 import base64
 import contextlib
 import functools
-import os
+import http.client
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+import h11
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import (
+    AcceptConnection,
+    CloseConnection,
+    Event,
+    Message,
+    Ping,
+    RejectConnection,
+    RejectData,
+    Request,
+)
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
 from greenroom.errors import GreenroomError
-from greenroom.protocol.client_websocket import ClientWebSocket, Closed, Event, Message, Opened, Refused, Write
 
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["SocketRefusedError", "WebSocket"]
+__all__ = ["CloseConnection", "SocketRefusedError", "WebSocket"]
 
 _PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 #: Seconds until a server's next address is tried beside the first (RFC 8305).
 _NEXT_ADDRESS = 0.25
 _PIECE = 65_536
-#: Characters of a server's refusal that are shown.
+#: Bytes that are read of what a server refuses with, and characters that are shown.
+_MAX_BODY = 65_536
 _MAX_WORDS = 1000
+_WRONG, _LOST, _TOO_BIG = 1002, 1006, 1009
 
-_Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+_Streams: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class SocketRefusedError(GreenroomError):
@@ -44,10 +59,13 @@ class SocketRefusedError(GreenroomError):
 class WebSocket:
     """One task receives; any may send. Who opened it aborts it in the end, whatever happened."""
 
-    def __init__(self, machine: ClientWebSocket, streams: _Streams) -> None:
-        self._machine = machine
+    def __init__(self, streams: _Streams, max_size: int) -> None:
+        self._machine = WSConnection(ConnectionType.CLIENT)
         self._reader, self._writer = streams
+        self._max_size = max_size
         self._events: deque[Event] = deque()
+        self._pieces: list[bytes | str] = []
+        self._size = 0
         #: How often something has arrived: who does not answer a ping is gone.
         self.heard = 0
 
@@ -68,21 +86,19 @@ class WebSocket:
             raise SocketRefusedError("it has characters that no token has", url, 401)
         try:
             parts = _parts(url)
-            machine = ClientWebSocket(_host(parts), _target(parts), token, max_size=max_size, random=os.urandom)
             streams = await (_connect(parts) if proxy is None else _connect_through(proxy, parts))
         except (OSError, ValueError) as error:
             raise SocketRefusedError(str(error) or type(error).__name__, url, 0) from error
-        socket = cls(machine, streams)
+        socket = cls(streams, max_size)
         try:
-            socket._writer.write(machine.request)
-            match await socket._next():
-                case Refused(status=status, words=words):
-                    raise SocketRefusedError(words[:_MAX_WORDS], url, status)
-                case _:
-                    return socket
+            await socket._shake_hands(parts, token)
+        except _RefusedError as refused:
+            socket.abort()
+            raise SocketRefusedError(str(refused)[:_MAX_WORDS], url, refused.status) from None
         except BaseException:
             socket.abort()
             raise
+        return socket
 
     async def send(self, content: bytes) -> None:
         """Send a message; returns when the connection takes more.
@@ -90,49 +106,106 @@ class WebSocket:
         Raises:
             ConnectionError: it has ended.
         """
-        self._writer.write(self._machine.message(content))
+        self._write(Message(content))
         await self._writer.drain()
 
     def ping(self) -> None:
         """Ask for a sign of life."""
-        self._writer.write(self._machine.ping())
+        self._write(Ping())
 
-    async def receive(self) -> bytes | str | Closed:
-        """The next message, or how it has ended."""
+    async def receive(self) -> bytes | str | CloseConnection:
+        """The next message, or how it has ended: 1005 = the server gave no code, 1006 = the connection just ended."""
         while True:
             match await self._next():
-                case Message(content=content):
-                    return content
-                case Closed() as closed:
+                case Message() as piece:
+                    self._size += len(piece.data)
+                    if self._size > self._max_size:
+                        end = CloseConnection(_TOO_BIG, f"a message of more than {self._max_size} bytes")
+                        self._write(end)
+                        return end
+                    if piece.data or not self._pieces:
+                        self._pieces.append(piece.data)
+                    if piece.message_finished:
+                        return self._whole()
+                case Ping() as ping:
+                    self._write(ping.response())
+                    with contextlib.suppress(ConnectionError):
+                        # A server that asks and does not read the answers has to wait.
+                        await self._writer.drain()
+                case CloseConnection() as closed:
                     return closed
-                case _:
-                    continue
 
     def close(self) -> None:
         """Say the end. `receive` returns it when the server has said it too."""
-        self._writer.write(self._machine.close())
+        self._write(CloseConnection(1000))
 
     def abort(self) -> None:
         """End the connection now. Idempotent."""
         self._writer.transport.abort()
 
-    async def _next(self) -> Opened | Refused | Message | Closed:
+    async def _shake_hands(self, parts: SplitResult, token: str) -> None:
+        headers = [(b"Authorization", f"Bearer {token}".encode()), (b"User-Agent", b"greenroom")]
+        try:
+            request = Request(host=_host(parts), target=_target(parts), extra_headers=headers)
+            self._writer.write(self._machine.send(request))
+        except (h11.LocalProtocolError, LocalProtocolError) as error:
+            raise _RefusedError(0, f"the URL cannot be asked for: {error}".encode()) from error
+        status, body = 0, b""
         while True:
-            while self._events:
-                match self._events.popleft():
-                    case Write(data=data):
-                        self._writer.write(data)
-                        with contextlib.suppress(ConnectionError):
-                            # A server that asks and does not read the answers has to wait.
-                            await self._writer.drain()
-                    case event:
-                        return event
+            match await self._next():
+                case AcceptConnection():
+                    return
+                case RejectConnection() as rejection:
+                    status = rejection.status_code
+                    if not rejection.has_body:
+                        raise _RefusedError(status, b"")
+                case RejectData() as piece:
+                    body += piece.data
+                    if piece.body_finished or len(body) > _MAX_BODY:
+                        raise _RefusedError(status, body)
+                case CloseConnection() as closed:
+                    if not status:
+                        body = f"that is no websocket server: {closed.reason or 'it ended the connection'}".encode()
+                    raise _RefusedError(status, body)
+
+    def _whole(self) -> bytes | str:
+        pieces, self._pieces, self._size = self._pieces, [], 0
+        if isinstance(pieces[0], str):
+            return "".join(piece for piece in pieces if isinstance(piece, str))
+        return b"".join(piece for piece in pieces if not isinstance(piece, str))
+
+    def _write(self, event: Event) -> None:
+        """Send an event; when the end was said already, nothing."""
+        with contextlib.suppress(LocalProtocolError):
+            self._writer.write(self._machine.send(event))
+
+    async def _next(self) -> Event:
+        while not self._events:
             try:
                 data = await self._reader.read(_PIECE)
             except OSError:
                 data = b""
             self.heard += 1
-            self._events.extend(self._machine.received(data) if data else self._machine.ended())
+            try:
+                self._machine.receive_data(data or None)
+                self._events.extend(self._machine.events())
+            except RemoteProtocolError as error:
+                return CloseConnection(_WRONG, str(error.__context__ or error))
+            if not data and not self._events:
+                return CloseConnection(_LOST)
+        event = self._events.popleft()
+        if isinstance(event, CloseConnection):
+            # The answer, or what a server is told that broke the rules.
+            self._write(event.response())
+        return event
+
+
+class _RefusedError(Exception):
+    """There will be no websocket. `status` is the HTTP one, 0 when there was none, `body` what came with it."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(body.decode(errors="replace").strip() or http.client.responses.get(status, ""))
+        self.status = status
 
 
 async def _connect(parts: SplitResult) -> _Streams:
@@ -149,24 +222,39 @@ async def _connect_through(proxy: str, parts: SplitResult) -> _Streams:
         raise ValueError(f"the proxy must be http://host:port, not {way.scheme}://{way.hostname or ''}")
     reader, writer = await _connect(way)
     try:
-        target = f"{_bracketed(parts)}:{_port(parts)}"
-        lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
-        if way.username is not None:
-            credentials = f"{unquote(way.username)}:{unquote(way.password or '')}"
-            lines.append(f"Proxy-Authorization: Basic {base64.b64encode(credentials.encode()).decode()}")
-        writer.write("\r\n".join((*lines, "", "")).encode())
-        status = _proxy_status(await reader.readuntil(b"\r\n\r\n"))
-        if not 200 <= status < 300:
-            raise ConnectionError(f"the proxy {way.hostname} refused with HTTP status {status}")
+        await _ask_proxy(reader, writer, way, f"{_bracketed(parts)}:{_port(parts)}")
         if parts.scheme in ("wss", "https"):
             await writer.start_tls(_tls(), server_hostname=parts.hostname)
         return reader, writer
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        writer.transport.abort()
-        raise ConnectionError(f"the proxy {way.hostname} did not answer") from error
     except BaseException:
         writer.transport.abort()
         raise
+
+
+async def _ask_proxy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, proxy: SplitResult, target: str
+) -> None:
+    machine = h11.Connection(h11.CLIENT)
+    headers = [("Host", target)]
+    if proxy.username is not None:
+        credentials = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        headers.append(("Proxy-Authorization", f"Basic {base64.b64encode(credentials.encode()).decode()}"))
+    writer.write(machine.send(h11.Request(method="CONNECT", target=target, headers=headers)) or b"")
+    writer.write(machine.send(h11.EndOfMessage()) or b"")
+    while True:
+        try:
+            event = machine.next_event()
+        except h11.RemoteProtocolError as error:
+            raise ConnectionError(f"the proxy {proxy.hostname} did not answer as a proxy does: {error}") from error
+        match event:
+            case h11.Response(status_code=status) if 200 <= status < 300:
+                return
+            case h11.Response(status_code=status):
+                raise ConnectionError(f"the proxy {proxy.hostname} refused with HTTP status {status}")
+            case h11.ConnectionClosed():
+                raise ConnectionError(f"the proxy {proxy.hostname} did not answer")
+            case _:
+                machine.receive_data(await reader.read(_PIECE))
 
 
 def _parts(url: str) -> SplitResult:
@@ -174,11 +262,6 @@ def _parts(url: str) -> SplitResult:
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError(f"{url!r} does not begin with ws://host or wss://host")
     return parts
-
-
-def _proxy_status(head: bytes) -> int:
-    version, _, rest = head.partition(b" ")
-    return int(rest[:3]) if version.startswith(b"HTTP/1.") and rest[:3].isdigit() else 0
 
 
 def _host(parts: SplitResult) -> str:
