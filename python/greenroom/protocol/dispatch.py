@@ -24,7 +24,9 @@ _REGISTER_WITHIN = 10.0
 _ANSWER_WITHIN = 10.0
 _ORPHAN_CHECK = 3.0
 _DELETE_GRACE = 3.0
-_REPORT_WITHIN = 30.0
+#: Seconds in which a worker tells how a job went whose agent took its leave; one without a connection has to be quick,
+#: because agents leave when they see that their worker has died.
+_REPORT_WITHIN, _REPORT_LATE_WITHIN = 30.0, 5.0
 #: Seconds after which a job that every worker declined is offered to them again, doubling.
 _RETRY_FIRST, _RETRY_LONGEST = 5.0, 60.0
 _KEPT_JOBS = 100
@@ -382,7 +384,9 @@ class Dispatch:
                 self._withdraw(entry)
                 continue
             entry.worker = None
-            if ("left", job_id) not in self._timers:
+            if ("left", job_id) in self._timers:
+                self._timers.set(("left", job_id), self._now + _REPORT_LATE_WITHIN)
+            else:
                 self._timers.set(("orphan", job_id), self._now + _ORPHAN_CHECK)
 
     def _on_agent(self, room: str, identity: str) -> None:
@@ -406,7 +410,8 @@ class Dispatch:
             # Its job is over, and its worker is about to tell how it went, if need be when it is back.
             self._terminate(entry)
             self._timers.cancel(("orphan", entry.job.id))
-            self._timers.set_default(("left", entry.job.id), self._now + _REPORT_WITHIN)
+            patience = _REPORT_LATE_WITHIN if entry.worker is None else _REPORT_WITHIN
+            self._timers.set_default(("left", entry.job.id), self._now + patience)
         elif entry.worker is None:
             self._bury(entry)
         else:
@@ -444,6 +449,8 @@ class Dispatch:
                 entry.tried.clear()
                 entry.patience = min(2 * entry.patience, _RETRY_LONGEST)
                 self._offer(entry)
+            elif name == "left" and entry.worker is None:
+                self._bury(entry)
             elif name == "left":
                 self._end(entry, m.JobStatus.JS_FAILED, "agent left the room, and its worker did not say why")
             elif name == "orphan":
