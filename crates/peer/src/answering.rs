@@ -1,7 +1,6 @@
 //! Answering offers: attached tracks are matched to the receive-only sections that the other side offers.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use str0m::change::{SdpAnswer, SdpOffer};
 use str0m::media::Rid as LibraryRid;
@@ -9,14 +8,8 @@ use str0m::media::Rid as LibraryRid;
 use crate::negotiation::{Direction, Media, Sdp, sections};
 use crate::peer::{Origin, Peer, Slot, Track, guard};
 use crate::section::{Codec, Description, MediaKind, Mid, Missing, Preference, Section};
+use crate::sending::header::ExtensionIds;
 use crate::{PeerError, Role, payload};
-
-/// Sent packets that are kept to be sent again, and for how long.
-const REPAIR_PACKETS: usize = 2000;
-const REPAIR_AGE: Duration = Duration::from_secs(3);
-/// The share of the bytes of a second that may be repairs: an outage of half a second has to be made up for. A server
-/// keeps to the library's 15 %: it tells heavy loss by what is not repaired.
-const REPAIR_SHARE: f32 = 0.5;
 
 impl Peer {
     /// Sets how to receive a track of the other side: heeded in every answer from now on, in the section whose msid has this
@@ -71,13 +64,10 @@ impl Peer {
         Ok(self.describe(&offer, answer, set_aside))
     }
 
-    /// Keeps sequence numbers for the whole transport out of what we send, unless the bandwidth is estimated here: without
-    /// them a browser estimates it, and tells us. They stay in the answer all the same, because a browser offers for its next
-    /// section only what was accepted before.
+    /// Keeps sequence numbers for the whole transport out of what we send: without them a browser estimates the bandwidth, and
+    /// tells us. They stay in the answer all the same, because a browser offers for its next section only what was accepted
+    /// before.
     fn set_aside(&self, offer: &mut Sdp, inviting: &HashSet<Mid>) -> HashMap<Mid, String> {
-        if self.estimates {
-            return HashMap::new();
-        }
         let sections = offer.streams_mut().filter(|media| inviting.contains(&media.mid));
         sections.filter_map(|media| Some((media.mid, media.take_transport_sequence()?))).collect()
     }
@@ -178,21 +168,22 @@ impl Peer {
             return;
         };
         track.mid = Some(mid);
-        track.payload_types = payload::negotiated(&self.rtc, mid.0, track.outgoing.kind);
+        track.formats = payload::negotiated(&self.rtc, mid.0, track.outgoing.kind);
+        track.extensions = self.rtc.media(mid.0).map(|media| ExtensionIds::new(media.remote_extmap())).unwrap_or_default();
         let rids: Vec<Option<crate::Rid>> = match track.outgoing.rids.as_slice() {
             [] => vec![None],
             rids => rids.iter().copied().map(Some).collect(),
         };
         let mut api = self.rtc.direct_api();
-        let client = self.role == Role::Client;
-        let known = std::mem::take(&mut track.streams);
+        let sender = &mut self.sender;
+        let mut known = std::mem::take(&mut track.streams);
         let stream = |rid: Option<crate::Rid>| {
             let stream = api.stream_tx_by_mid(mid.0, rid.map(|rid| rid.0))?;
-            let entry = (rid, stream.ssrc());
-            if client && !known.contains(&entry) {
-                stream.set_rtx_cache(REPAIR_PACKETS, REPAIR_AGE, Some(REPAIR_SHARE));
+            let (ssrc, repair) = (*stream.ssrc(), stream.rtx().map(|ssrc| *ssrc));
+            match known.iter().position(|known| known.ssrc == ssrc) {
+                Some(index) => Some(known.swap_remove(index)),
+                None => sender.open(rid, ssrc, repair),
             }
-            Some(entry)
         };
         track.streams = rids.into_iter().filter_map(stream).collect();
     }

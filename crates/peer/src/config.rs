@@ -2,21 +2,19 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use str0m::bwe::Bitrate;
 use str0m::config::DtlsCert;
 use str0m::crypto::from_feature_flags;
 use str0m::net::{self, Protocol};
 use str0m::{IceCreds, RtcConfig};
 
+use crate::sending::keys;
 use crate::{PeerError, extension, payload};
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const STATISTICS_INTERVAL: Duration = Duration::from_secs(1);
-/// Packets kept for retransmission per video stream: about a second of it.
-const KEPT_VIDEO: usize = 512;
-const KEPT_AUDIO: usize = 50;
 /// Our own queues bound what waits; the association must never refuse what their windows let through.
 const ASSOCIATION_BUFFER: usize = 16 << 20;
 
@@ -103,9 +101,6 @@ pub struct PeerConfig {
     /// Whether this peer opens `_reliable`, `_lossy` and `_data_track` with its first *offer*. An answering peer takes
     /// whatever channels the other side opens, no matter what stands here.
     pub data_channels: bool,
-    /// The bandwidth to start from, in bits per second, when outgoing media is to be paced by the connection's own estimate.
-    /// `None`: no estimate, no pacing; the caller decides (see [`Event::Bandwidth`](crate::Event::Bandwidth)).
-    pub bandwidth_estimation: Option<u64>,
     /// How many bytes may wait in the queue of a reliable channel before [`Peer::send_data`](crate::Peer::send_data) refuses.
     pub reliable_backlog: usize,
     /// How many bytes may wait in the queue of a lossy channel before its oldest messages are dropped.
@@ -113,7 +108,7 @@ pub struct PeerConfig {
 }
 
 impl PeerConfig {
-    /// A configuration with the defaults: no candidates, no data channels, no bandwidth estimation.
+    /// A configuration with the defaults: no candidates, no data channels.
     #[must_use]
     pub fn new(role: Role, ufrag: impl Into<String>, password: impl Into<String>) -> Self {
         PeerConfig {
@@ -123,7 +118,6 @@ impl PeerConfig {
             candidates: Vec::new(),
             certificate: None,
             data_channels: false,
-            bandwidth_estimation: None,
             reliable_backlog: 1 << 20,
             lossy_backlog: 128 << 10,
         }
@@ -190,10 +184,8 @@ impl PeerConfig {
             .set_rtcp_report_interval_audio(REPORT_INTERVAL)
             .set_rtcp_report_interval_video(REPORT_INTERVAL)
             .set_stats_interval(Some(STATISTICS_INTERVAL))
-            .set_send_buffer_audio(KEPT_AUDIO)
-            .set_send_buffer_video(KEPT_VIDEO)
-            .set_sctp_max_buffered_amount(ASSOCIATION_BUFFER)
-            .enable_bwe(self.bandwidth_estimation.map(Bitrate::bps));
+            .set_crypto_provider(Arc::new(keys::provider()))
+            .set_sctp_max_buffered_amount(ASSOCIATION_BUFFER);
         payload::configure(library.codec_config());
         if let Some(certificate) = &self.certificate {
             library = library.set_dtls_cert(certificate.0.clone());

@@ -65,7 +65,7 @@ impl Congestion {
     }
 
     /// What is being sent, in bits per second.
-    fn rate(&self, now: Instant) -> f64 {
+    pub(crate) fn rate(&self, now: Instant) -> f64 {
         let window = SLICE * SLICES as u32;
         let recent = self.slices.iter().filter(|(start, _)| now.saturating_duration_since(*start) < window);
         recent.map(|(_, bytes)| *bytes).sum::<u64>() as f64 * 8.0 / window.as_secs_f64()

@@ -118,9 +118,8 @@ pub enum Event {
         /// Its label.
         label: Arc<str>,
     },
-    /// How much the way to the other side carries, as far as it is known. Where the bandwidth is estimated here
-    /// ([`PeerConfig::bandwidth_estimation`](crate::PeerConfig::bandwidth_estimation)), every new estimate; otherwise a limit
-    /// when the other side complains of congestion, and [`NO_LIMIT`](crate::NO_LIMIT) when it is worth trying again.
+    /// How much the way to the other side carries, as far as it is known: a limit when the other side complains of
+    /// congestion, and [`NO_LIMIT`](crate::NO_LIMIT) when it is worth trying again.
     Bandwidth {
         /// Bits per second.
         bitrate: u64,

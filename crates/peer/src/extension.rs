@@ -1,25 +1,20 @@
-//! Header extensions that are carried through without being understood, and the translation of all others.
+//! Header extensions of what arrives: those that are carried through without being understood, and all others.
 
 use std::fmt;
 use std::sync::Arc;
 
-use str0m::media::MediaTime;
-use str0m::rtp::{AbsCaptureTime, Extension, ExtensionMap, ExtensionSerializer, ExtensionValues, VideoOrientation};
+use str0m::rtp::{Extension, ExtensionMap, ExtensionSerializer, ExtensionValues};
 
-use crate::negotiation::COLOR_SPACE_ALIAS;
+pub(crate) use crate::negotiation::COLOR_SPACE_ALIAS;
 use crate::{CaptureTime, Extensions, PlayoutDelay};
 
-const DEPENDENCY_DESCRIPTOR: &str =
+pub(crate) const DEPENDENCY_DESCRIPTOR: &str =
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
-const LAYERS_ALLOCATION: &str = "http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00";
-
-/// The longest value that fits the one-byte form of header extensions.
-const ONE_BYTE_LIMIT: usize = 16;
+pub(crate) const LAYERS_ALLOCATION: &str = "http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00";
 
 /// The values of one uninterpreted extension. Each kind is a type of its own, since values are kept by type.
 trait Raw: fmt::Debug + Send + Sync + 'static {
     fn wrap(bytes: Arc<[u8]>) -> Self;
-    fn bytes(&self) -> &Arc<[u8]>;
 }
 
 macro_rules! raw {
@@ -30,10 +25,6 @@ macro_rules! raw {
         impl Raw for $name {
             fn wrap(bytes: Arc<[u8]>) -> Self {
                 $name(bytes)
-            }
-
-            fn bytes(&self) -> &Arc<[u8]> {
-                &self.0
             }
         }
     )*};
@@ -51,18 +42,9 @@ impl<T: Raw> Serializer<T> {
 }
 
 impl<T: Raw> ExtensionSerializer for Serializer<T> {
-    fn write_to(&self, buffer: &mut [u8], values: &ExtensionValues) -> usize {
-        let Some(value) = values.user_values.get::<T>() else {
-            return 0;
-        };
-        let bytes = value.bytes();
-        match buffer.get_mut(..bytes.len()) {
-            Some(target) if bytes.len() <= usize::from(u8::MAX) => {
-                target.copy_from_slice(bytes);
-                bytes.len()
-            }
-            _ => 0,
-        }
+    /// What is sent does not pass through the library.
+    fn write_to(&self, _: &mut [u8], _: &ExtensionValues) -> usize {
+        0
     }
 
     fn parse_value(&self, buffer: &[u8], values: &mut ExtensionValues) -> bool {
@@ -76,10 +58,6 @@ impl<T: Raw> ExtensionSerializer for Serializer<T> {
 
     fn is_audio(&self) -> bool {
         false
-    }
-
-    fn requires_two_byte_form(&self, values: &ExtensionValues) -> bool {
-        values.user_values.get::<T>().is_some_and(|value| value.bytes().len() > ONE_BYTE_LIMIT)
     }
 }
 
@@ -120,31 +98,6 @@ pub(crate) fn from_values(values: &ExtensionValues) -> Extensions {
         dependency_descriptor: user.get::<DependencyDescriptor>().map(|value| value.0.clone()),
         layers_allocation: user.get::<LayersAllocation>().map(|value| value.0.clone()),
     }
-}
-
-pub(crate) fn to_values(extensions: Extensions) -> ExtensionValues {
-    let mut values = ExtensionValues {
-        audio_level: extensions.audio_level.map(|level| -(level.min(127) as i8)),
-        voice_activity: extensions.audio_level.map(|_| extensions.voice_activity.unwrap_or(false)),
-        abs_capture_time: extensions
-            .capture_time
-            .map(|value| AbsCaptureTime { capture_time: value.time, clock_offset: value.offset }),
-        video_orientation: extensions.orientation.map(VideoOrientation::from),
-        play_delay_min: extensions.playout_delay.map(|delay| MediaTime::from_hundredths(delay.min.into())),
-        play_delay_max: extensions.playout_delay.map(|delay| MediaTime::from_hundredths(delay.max.into())),
-        video_content_type: extensions.content_type,
-        ..ExtensionValues::default()
-    };
-    if let Some(bytes) = extensions.color_space {
-        values.user_values.set(ColorSpace(bytes));
-    }
-    if let Some(bytes) = extensions.dependency_descriptor {
-        values.user_values.set(DependencyDescriptor(bytes));
-    }
-    if let Some(bytes) = extensions.layers_allocation {
-        values.user_values.set(LayersAllocation(bytes));
-    }
-    values
 }
 
 fn twelve_bits(value: u64) -> u16 {

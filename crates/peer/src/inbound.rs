@@ -1,13 +1,12 @@
 //! What arrives: events of the library become events of the peer.
 
 use str0m::IceConnectionState;
-use str0m::bwe::BweKind;
 use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::stats::PeerStats;
 
 use crate::peer::{Peer, guard};
 use crate::section::{Codec, Mid, Rid};
-use crate::{CloseReason, Event, IncomingPacket, SenderReport, Transmit, extension};
+use crate::{CloseReason, Event, IncomingPacket, Proto, Role, SenderReport, extension};
 
 impl Peer {
     /// Takes out the packet that has just come in: the library has room for one only. Everything else can wait.
@@ -16,7 +15,10 @@ impl Peer {
             match guard(|| self.rtc.poll_output().map_err(|error| error.to_string())) {
                 Err(panic) => self.fail(panic.to_string()),
                 Ok(Err(error)) => self.fail(error),
-                Ok(Ok(str0m::Output::Transmit(transmit))) => self.outbox.push_back(Transmit::from_library(transmit)),
+                Ok(Ok(str0m::Output::Transmit(transmit))) => {
+                    let transmit = self.outward(transmit);
+                    self.outbox.extend(transmit);
+                }
                 Ok(Ok(str0m::Output::Timeout(_))) => return,
                 Ok(Ok(str0m::Output::Event(event))) => {
                     let last = matches!(event, str0m::Event::RtpPacket(_));
@@ -32,13 +34,9 @@ impl Peer {
     pub(crate) fn translate(&mut self, event: str0m::Event) {
         use str0m::Event as Library;
         let event = match event {
-            Library::Connected => Some(Event::Connected),
+            Library::Connected => self.connected(),
             Library::IceConnectionStateChange(state) => self.reachability(state),
             Library::RtpPacket(packet) => self.receive(packet).map(Event::Rtp),
-            Library::KeyframeRequest(request) => {
-                let rid = request.rid.map(Rid);
-                self.key_of(Mid(request.mid)).map(|key| Event::KeyframeRequest { key, rid })
-            }
             Library::SenderFeedback(report) => Some(Event::SenderReport(SenderReport {
                 mid: Mid(report.mid),
                 rid: report.rid.map(Rid),
@@ -60,18 +58,7 @@ impl Peer {
                 None
             }
             Library::ChannelClose(id) => self.channels.closed(id),
-            Library::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
-                Some(Event::Bandwidth { bitrate: estimate.as_u64() })
-            }
-            Library::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) => {
-                let limit = self.congestion.estimated(self.now, estimate.as_u64());
-                self.limited(limit)
-            }
             Library::PeerStats(stats) => self.judge_loss(stats),
-            Library::MediaEgressStats(stats) => {
-                self.statistics.egress(stats);
-                None
-            }
             Library::MediaIngressStats(stats) => {
                 self.statistics.ingress(stats);
                 None
@@ -86,15 +73,32 @@ impl Peer {
     }
 
     fn judge_loss(&mut self, stats: PeerStats) -> Option<Event> {
-        let loss = self.statistics.outgoing_loss();
+        if let Some(pair) = &stats.selected_candidate_pair {
+            self.sender.follow((Proto::from_library(pair.protocol), pair.local.addr, pair.remote.addr));
+        }
+        let streams = self.tracks.values_mut().flat_map(|track| &mut track.streams);
+        let server = self.role == Role::Server;
+        let loss = self.statistics.judge(streams.map(|stream| stream.figures.recent(server)));
         self.statistics.peer(stats);
         let limit = loss.and_then(|loss| self.congestion.lost(self.now, loss));
         let limit = limit.or_else(|| self.congestion.handle_timeout(self.now));
-        self.limited(limit)
+        limit.map(|bitrate| Event::Bandwidth { bitrate })
     }
 
-    fn limited(&self, limit: Option<u64>) -> Option<Event> {
-        limit.filter(|_| !self.estimates).map(|bitrate| Event::Bandwidth { bitrate })
+    fn connected(&mut self) -> Option<Event> {
+        match self.sender.connected() {
+            Ok(waiting) => {
+                for packet in waiting {
+                    // What was detached meanwhile is not sent.
+                    let _ = self.send(self.now, packet);
+                }
+                Some(Event::Connected)
+            }
+            Err(error) => {
+                self.fail(error.to_string());
+                None
+            }
+        }
     }
 
     fn reachability(&mut self, state: IceConnectionState) -> Option<Event> {

@@ -25,6 +25,7 @@ mod congestion;
 mod error;
 mod event;
 mod extension;
+mod feedback;
 mod inbound;
 mod negotiation;
 mod offering;
@@ -32,6 +33,7 @@ mod packet;
 mod payload;
 mod peer;
 mod section;
+mod sending;
 mod statistics;
 mod stun;
 

@@ -254,7 +254,7 @@ impl Peer {
                 for media in offer.streams_mut() {
                     if let Some(track) = key_of(media.mid).and_then(|key| self.tracks.get(&key)) {
                         complete(media, &track.outgoing);
-                        if self.role == Role::Server && !self.estimates {
+                        if self.role == Role::Server {
                             // Without it a browser estimates the bandwidth itself and tells us.
                             media.take_transport_sequence();
                         }

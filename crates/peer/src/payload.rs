@@ -1,12 +1,12 @@
-//! Payload types: which number stands for which codec, and how a packet is written.
+//! Payload types: which number stands for which codec; and the payload descriptor of VP8.
 
 use str0m::Rtc;
-use str0m::format::{Codec as Format, CodecConfig};
+use str0m::format::{Codec as Library, CodecConfig};
 use str0m::media::{Mid, Pt};
-use str0m::rtp::{Vp8Descriptor, Vp8Patch, Vp8PatchError};
 
 use crate::Vp8Rewrite;
 use crate::section::{Codec, MediaKind};
+use crate::sending::Format;
 
 /// H.264 profiles taken: constrained baseline, baseline, main and high, each with its payload types. All in packetization
 /// mode 1; without it large slices could not be split.
@@ -45,58 +45,69 @@ impl PayloadTable {
     }
 }
 
-/// The payload type to use for each codec in a section, as negotiated.
-pub(crate) fn negotiated(rtc: &Rtc, mid: Mid, kind: MediaKind) -> Vec<(Codec, Pt)> {
+/// How to write packets of each codec in a section, as negotiated. What is redundant already is not sent again.
+pub(crate) fn negotiated(rtc: &Rtc, mid: Mid, kind: MediaKind) -> Vec<Format> {
     let Some(media) = rtc.media(mid) else {
         return Vec::new();
     };
-    let mut types: Vec<(Codec, Pt)> = Vec::new();
-    let params = rtc.codec_config().params().iter().filter(|params| media.remote_pts().contains(&params.pt()));
-    for (payload_type, codec) in params.flat_map(payload_types) {
-        if codec.kind() == kind && !types.iter().any(|(known, _)| *known == codec) {
-            types.push((codec, payload_type));
+    let mut formats: Vec<Format> = Vec::new();
+    for params in rtc.codec_config().params().iter().filter(|params| media.remote_pts().contains(&params.pt())) {
+        for (payload_type, codec) in payload_types(params) {
+            if codec.kind() == kind && !formats.iter().any(|known| known.codec == codec) {
+                let repair = params.resend().filter(|_| codec != Codec::Red).map(|resend| *resend);
+                formats.push(Format { codec, payload_type: *payload_type, repair });
+            }
         }
     }
-    types
+    formats
 }
 
 fn payload_types(params: &str0m::format::PayloadParams) -> impl Iterator<Item = (Pt, Codec)> {
     let codec = match params.spec().codec {
-        Format::Opus => Some(Codec::Opus),
-        Format::Vp8 => Some(Codec::Vp8),
-        Format::H264 => Some(Codec::H264),
-        Format::Vp9 => Some(Codec::Vp9),
-        Format::Av1 => Some(Codec::Av1),
+        Library::Opus => Some(Codec::Opus),
+        Library::Vp8 => Some(Codec::Vp8),
+        Library::H264 => Some(Codec::H264),
+        Library::Vp9 => Some(Codec::Vp9),
+        Library::Av1 => Some(Codec::Av1),
         _ => None,
     };
     let redundant = params.red().map(|payload_type| (payload_type, Codec::Red));
     redundant.into_iter().chain(codec.map(|codec| (params.pt(), codec)))
 }
 
-/// Prepares the change of a VP8 payload descriptor; `None` if there is nothing to change or no descriptor.
-pub(crate) fn vp8_patch(payload: &[u8], mut rewrite: Vp8Rewrite) -> Option<Vp8Patch> {
-    let descriptor = Vp8Descriptor::parse(payload).ok()?;
-    loop {
-        if rewrite == Vp8Rewrite::default() {
-            return None;
+/// Changes a VP8 payload descriptor (RFC 7741, section 4.2) in place. Fields that it lacks are left out.
+pub(crate) fn rewrite_vp8(payload: &mut [u8], rewrite: Vp8Rewrite) {
+    const EXTENDED: u8 = 1 << 7;
+    const PICTURE_ID: u8 = 1 << 7;
+    const LONG_PICTURE_ID: u8 = 1 << 7;
+    const TL0_PIC_IDX: u8 = 1 << 6;
+    const LAYER_OR_KEY_IDX: u8 = (1 << 5) | KEY_IDX;
+    const KEY_IDX: u8 = 1 << 4;
+    let [first, fields, rest @ ..] = payload else { return };
+    if *first & EXTENDED == 0 {
+        return;
+    }
+    let mut rest = rest.iter_mut();
+    if *fields & PICTURE_ID != 0 {
+        let Some(high) = rest.next() else { return };
+        let long = *high & LONG_PICTURE_ID != 0;
+        let low = if long { rest.next() } else { None };
+        if let Some(id) = rewrite.picture_id {
+            match low {
+                Some(low) => [*high, *low] = (id | u16::from(LONG_PICTURE_ID) << 8).to_be_bytes(),
+                None => *high = (id & 0x7f) as u8,
+            }
         }
-        let mut patch = descriptor.patch();
-        if let Some(picture_id) = rewrite.picture_id {
-            patch = patch.picture_id(picture_id);
-        }
-        if let Some(tl0_pic_idx) = rewrite.tl0_pic_idx {
-            patch = patch.tl0_pic_idx(tl0_pic_idx);
-        }
-        if let Some(key_idx) = rewrite.key_idx {
-            patch = patch.key_idx(key_idx & 0x1f);
-        }
-        match patch.build() {
-            Ok(patch) => return Some(patch),
-            Err(Vp8PatchError::PictureIdMissing) => rewrite.picture_id = None,
-            Err(Vp8PatchError::PictureIdTooLarge) => rewrite.picture_id = rewrite.picture_id.map(|id| id & 0x7f),
-            Err(Vp8PatchError::Tl0PicIdxMissing) => rewrite.tl0_pic_idx = None,
-            Err(Vp8PatchError::KeyIdxMissing | Vp8PatchError::KeyIdxTooLarge) => rewrite.key_idx = None,
-            Err(_) => return None,
-        }
+    }
+    if *fields & TL0_PIC_IDX != 0
+        && let Some(index) = rest.next()
+    {
+        *index = rewrite.tl0_pic_idx.unwrap_or(*index);
+    }
+    if *fields & LAYER_OR_KEY_IDX != 0
+        && let Some(index) = rest.next()
+        && let Some(key) = rewrite.key_idx.filter(|_| *fields & KEY_IDX != 0)
+    {
+        *index = *index & !0x1f | key & 0x1f;
     }
 }

@@ -6,28 +6,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use str0m::bwe::Bitrate;
 use str0m::change::SdpPendingOffer;
-use str0m::media::{KeyframeRequestKind, Pt};
+use str0m::media::KeyframeRequestKind;
 use str0m::net::Receive;
-use str0m::rtp::{RtpWrite, Ssrc};
-use str0m::{Input, Reason, Rtc};
+use str0m::{Input, Rtc};
 
 use crate::channels::Channels;
 use crate::congestion::Congestion;
 use crate::payload::PayloadTable;
 use crate::section::{Codec, MediaKind, Mid, OfferOptions, Outgoing, Preference, Rid, Section};
+use crate::sending::header::ExtensionIds;
+use crate::sending::{Format, Sender, Stream};
 use crate::statistics::{Collector, Statistics};
 use crate::{Candidate, CloseReason, Event, OutgoingPacket, Output, PeerConfig, PeerError, Proto, Role, Transmit};
-use crate::{extension, negotiation, payload};
+use crate::{negotiation, sending};
 
 /// Time-outs are never asked for earlier than this after the last instant, whatever the library wishes.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
-/// How many packets the pacer may release in one go before it has to wait for the next time-out.
-const PACED_AT_ONCE: usize = 32;
-/// How long sending alone may go on before the library is asked for everything else that it may want.
-const THOROUGH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One WebRTC connection. See the [crate documentation](crate) for how to drive it.
 pub struct Peer {
@@ -44,21 +40,15 @@ pub struct Peer {
     /// How many descriptions of ours there have been.
     pub(crate) version: u64,
     pub(crate) opens_channels: bool,
-    /// Whether the bandwidth towards the other side is estimated here.
-    pub(crate) estimates: bool,
     pub(crate) payloads: PayloadTable,
     pub(crate) sources: HashMap<u32, (Mid, Option<Rid>)>,
     /// Whether the library holds changes that it acts upon only when told the time.
     pub(crate) dirty: bool,
-    /// Packets were given to the library, and nothing else happened since it was told the time.
-    untold: bool,
-    /// Packets given to the library that it has not given back to be sent.
-    written: usize,
-    /// The library is asked for those packets only.
-    brief: bool,
-    /// The time-out that the library named when it had nothing left, and until when that counts while packets are written.
+    /// Whether the library may have something to say.
+    talkative: bool,
+    /// The time-out that the library named when it had nothing left.
     wanted: Instant,
-    settled_until: Instant,
+    pub(crate) sender: Sender,
     ufrag: String,
     attached: u64,
     pub(crate) statistics: Collector,
@@ -79,8 +69,15 @@ pub(crate) struct Track {
     pub(crate) order: u64,
     pub(crate) mid: Option<Mid>,
     /// What is needed to write packets; empty until the section is agreed on.
-    pub(crate) payload_types: Vec<(Codec, Pt)>,
-    pub(crate) streams: Vec<(Option<Rid>, Ssrc)>,
+    pub(crate) formats: Vec<Format>,
+    pub(crate) extensions: ExtensionIds,
+    pub(crate) streams: Vec<Stream>,
+}
+
+impl Track {
+    pub(crate) fn format(&self, codec: Codec) -> Option<Format> {
+        self.formats.iter().copied().find(|format| format.codec == codec)
+    }
 }
 
 /// Who brought a section into being, and what for.
@@ -123,7 +120,7 @@ impl Peer {
     /// [`PeerError::InvalidConfig`] and [`PeerError::InvalidCandidate`] if the configuration cannot be used.
     pub fn new(config: PeerConfig, now: Instant) -> Result<Self, PeerError> {
         config.check()?;
-        let mut rtc = config.library().build(now);
+        let (mut rtc, keys) = sending::keys::with_slot(|| config.library().build(now));
         for candidate in &config.candidates {
             rtc.add_local_candidate(candidate.to_library()?);
         }
@@ -141,14 +138,11 @@ impl Peer {
             channels: Channels::new(&config),
             version: 0,
             opens_channels: config.data_channels,
-            estimates: config.bandwidth_estimation.is_some(),
             sources: HashMap::new(),
             dirty: true,
-            untold: false,
-            written: 0,
-            brief: false,
+            talkative: true,
             wanted: now,
-            settled_until: now,
+            sender: Sender::new(config.role, keys, now),
             ufrag: config.ufrag,
             attached: 0,
             statistics: Collector::default(),
@@ -204,6 +198,9 @@ impl Peer {
     ) -> Result<(), PeerError> {
         self.check_open()?;
         self.advance(now);
+        if is_rtcp(data) && !self.take_feedback(data) {
+            return Ok(());
+        }
         self.dirty = true;
         let now = self.now;
         let outcome = guard(|| match Receive::new(proto.to_library(), source, destination, data) {
@@ -223,13 +220,13 @@ impl Peer {
     /// Tells the time. To be called at the latest at the instant that [`Peer::poll`] returned last.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
-        self.dirty |= !self.untold || !self.is_settled();
+        self.dirty |= self.now >= self.wanted || self.channels.has_queued() || self.ending.is_some();
     }
 
     /// Returns the next thing to do. To be called until it returns [`Output::Timeout`], after anything that changed the peer.
     pub fn poll(&mut self, now: Instant) -> Output {
         self.advance(now);
-        let mut paced = 0;
+        self.repair();
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Output::Event(event);
@@ -240,38 +237,28 @@ impl Peer {
             if self.closed {
                 return Output::Timeout(self.now + LONGEST_TIMEOUT);
             }
-            if self.dirty || self.untold {
-                self.brief = !self.dirty && self.is_settled();
-                (self.dirty, self.untold) = (false, false);
+            if self.dirty {
+                (self.dirty, self.talkative) = (false, true);
                 self.tell_time();
             }
-            if self.brief && self.written == 0 && self.is_settled() {
-                return Output::Timeout(self.wanted);
+            if !self.talkative {
+                let repairs = self.sender.repairs_due().filter(|due| *due > self.now);
+                return Output::Timeout(repairs.map_or(self.wanted, |due| due.min(self.wanted)));
             }
             match guard(|| self.rtc.poll_output().map_err(|error| error.to_string())) {
                 Err(panic) => self.fail(panic.to_string()),
                 Ok(Err(error)) => self.fail(error),
                 Ok(Ok(str0m::Output::Transmit(transmit))) => {
-                    if is_rtp(&transmit.contents) {
-                        self.written = self.written.saturating_sub(1);
+                    if let Some(transmit) = self.outward(transmit) {
+                        return Output::Transmit(transmit);
                     }
-                    return Output::Transmit(Transmit::from_library(transmit));
                 }
                 Ok(Ok(str0m::Output::Event(event))) => self.translate(event),
                 Ok(Ok(str0m::Output::Timeout(_))) if self.dirty || !self.events.is_empty() => {}
                 Ok(Ok(str0m::Output::Timeout(_))) if self.ending.is_some() => self.end(),
                 Ok(Ok(str0m::Output::Timeout(wanted))) => {
-                    let pacer = matches!(self.rtc.last_timeout_reason(), Reason::Pacer(_));
-                    if pacer && wanted <= self.now && paced < PACED_AT_ONCE {
-                        paced += 1;
-                        self.dirty = true;
-                        continue;
-                    }
-                    self.written = 0;
-                    self.brief = false;
+                    self.talkative = false;
                     self.wanted = wanted.clamp(self.now + SHORTEST_TIMEOUT, self.now + LONGEST_TIMEOUT);
-                    self.settled_until = self.wanted.min(self.now + THOROUGH_INTERVAL);
-                    return Output::Timeout(self.wanted);
                 }
             }
         }
@@ -313,7 +300,14 @@ impl Peer {
     pub fn attach(&mut self, key: u64, outgoing: Outgoing) {
         self.detach(key);
         self.attached += 1;
-        let track = Track { outgoing, order: self.attached, mid: None, payload_types: Vec::new(), streams: Vec::new() };
+        let track = Track {
+            outgoing,
+            order: self.attached,
+            mid: None,
+            formats: Vec::new(),
+            extensions: ExtensionIds::default(),
+            streams: Vec::new(),
+        };
         self.tracks.insert(key, track);
         self.changed = true;
     }
@@ -329,42 +323,36 @@ impl Peer {
     }
 
     /// Sends a packet on an attached track; it leaves with the next round of [`Peer::poll`]. Returns `false`, and drops the
-    /// packet, while the track has no section or the section does not take the codec or layer.
+    /// packet, while the track has no section or the section does not take the codec or layer, or if the stream's packet of
+    /// that number was sent before.
     ///
     /// # Errors
     /// [`PeerError::UnknownKey`] if no track is attached under the key, [`PeerError::Closed`] if the connection has ended.
     pub fn send(&mut self, now: Instant, packet: OutgoingPacket) -> Result<bool, PeerError> {
         self.check_open()?;
         self.advance(now);
-        let track = self.tracks.get(&packet.key).ok_or(PeerError::UnknownKey(packet.key))?;
-        let payload_type = track.payload_types.iter().find(|(codec, _)| *codec == packet.codec);
-        let stream = match track.streams.as_slice() {
-            [(None, ssrc)] => Some(*ssrc),
-            streams => streams.iter().find(|(rid, _)| *rid == packet.rid).map(|(_, ssrc)| *ssrc),
-        };
-        let (Some((_, payload_type)), Some(ssrc)) = (payload_type, stream) else {
+        let track = self.tracks.get_mut(&packet.key).ok_or(PeerError::UnknownKey(packet.key))?;
+        if track.format(packet.codec).is_none() || sending::find(&mut track.streams, packet.rid).is_none() {
             return Ok(false);
-        };
-        let patch = packet.vp8.and_then(|rewrite| payload::vp8_patch(&packet.payload, rewrite));
-        // A report made from an instant in the future would claim RTP time zero.
-        let wallclock = packet.wallclock.min(self.now);
-        let size = packet.payload.len();
-        let mut write = RtpWrite::new(*payload_type, packet.seq.into(), packet.timestamp, wallclock, packet.payload)
-            .marker(packet.marker)
-            .nackable(packet.nackable)
-            .ext_vals(extension::to_values(packet.extensions));
-        if let Some(patch) = patch {
-            write = write.vp8_patch(patch);
         }
-        self.congestion.sent(self.now, size);
-        let mut api = self.rtc.direct_api();
-        let Some(stream) = api.stream_tx(&ssrc) else {
-            return Ok(false);
-        };
-        stream.write_rtp(write);
-        self.written += 1;
-        self.untold = true;
-        Ok(true)
+        self.congestion.sent(self.now, packet.payload.len());
+        if !self.sender.is_connected() {
+            self.sender.wait(packet);
+            return Ok(true);
+        }
+        let sent = self.sender.send(self.now, track, packet, self.congestion.rate(self.now));
+        let taken = sent.is_some();
+        self.outbox.extend(sent);
+        Ok(taken)
+    }
+
+    /// Sends again what the other side has asked for.
+    fn repair(&mut self) {
+        while let Some(repair) = self.sender.next_repair(self.now) {
+            let Some(track) = self.tracks.get_mut(&repair.key) else { continue };
+            let sent = self.sender.repair(self.now, track, repair);
+            self.outbox.extend(sent);
+        }
     }
 
     /// Asks the other side for a key frame. Returns `false` if nothing has arrived on that section and layer yet.
@@ -404,18 +392,16 @@ impl Peer {
     /// The latest figures, at most about a second old.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        self.statistics.statistics(|mid| self.key_of(mid))
-    }
-
-    /// Tells the bandwidth estimation, if it is on, how much is being sent and how much could be sent, in bits per second.
-    pub fn set_bitrates(&mut self, current: u64, desired: u64) {
-        self.rtc.bwe().set_bitrate(Bitrate::bps(current), Bitrate::bps(desired));
+        let streams = self.tracks.iter().flat_map(|(key, track)| track.streams.iter().map(|stream| (*key, stream)));
+        let outgoing = streams.filter_map(|(key, stream)| stream.statistics(key)).collect();
+        self.statistics.statistics(outgoing, self.sender.bytes())
     }
 
     /// Says good-bye to the other side. Poll until [`Output::Timeout`] afterwards; [`Event::Closed`] is the last event.
     pub fn close(&mut self) {
         if !self.closed && self.ending.is_none() {
             self.ending = Some(CloseReason::Local);
+            self.talkative = true;
             if let Ok(Err(error)) = guard(|| self.rtc.close()) {
                 tracing::debug!(%error, "the connection could not be closed in good order");
             }
@@ -430,12 +416,6 @@ impl Peer {
         if self.closed || self.ending.is_some() { Err(PeerError::Closed) } else { Ok(()) }
     }
 
-    /// Whether the library has nothing to say but the packets that were written since it was asked last: it looks at all
-    /// of its parts whenever it is asked, which costs as much as sending a packet.
-    fn is_settled(&self) -> bool {
-        self.now < self.settled_until && !self.estimates && self.ending.is_none() && !self.channels.has_queued()
-    }
-
     pub(crate) fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
@@ -446,12 +426,12 @@ impl Peer {
         self.payloads = PayloadTable::new(&self.rtc);
         for section in &self.sections {
             if let Some(track) = section.sending.and_then(|key| self.tracks.get_mut(&key)) {
-                track.payload_types.retain(|(codec, _)| section.codecs.contains(codec));
+                track.formats.retain(|format| section.codecs.contains(&format.codec));
             }
         }
         self.ufrag = self.rtc.direct_api().local_ice_credentials().ufrag;
         let receiving = |mid| self.sections.iter().any(|section| section.mid == mid && section.receiving);
-        self.statistics.retain(|mid| self.slots.get(&mid).is_some_and(|slot| slot.key.is_some()), receiving);
+        self.statistics.retain(receiving);
         self.dirty = true;
     }
 
@@ -469,6 +449,20 @@ impl Peer {
         if let Some(reason) = self.ending.take() {
             self.events.push_back(Event::Closed(reason));
         }
+    }
+
+    /// Makes of what the library wants to be sent what is sent. It tells by the way where it sends to.
+    pub(crate) fn outward(&mut self, transmit: str0m::net::Transmit) -> Option<Transmit> {
+        let mut transmit = Transmit::from_library(transmit);
+        if is_stun(&transmit.data) {
+            return Some(transmit);
+        }
+        self.sender.follow((transmit.proto, transmit.source, transmit.destination));
+        if is_rtcp(&transmit.data) {
+            transmit.data = self.sender.complete_rtcp(self.now, &transmit.data, self.tracks.values())?;
+        }
+        // Its RTP would use the numbers of ours.
+        (!is_rtp(&transmit.data)).then_some(transmit)
     }
 
     fn tell_time(&mut self) {
@@ -494,6 +488,14 @@ impl std::fmt::Debug for Peer {
 /// Whether a datagram is RTP, and not RTCP (RFC 7983 and RFC 5761).
 fn is_rtp(datagram: &[u8]) -> bool {
     matches!(datagram, [128..192, kind, ..] if !(64..96).contains(&(kind & 0x7f)))
+}
+
+fn is_stun(datagram: &[u8]) -> bool {
+    matches!(datagram, [0..4, ..])
+}
+
+fn is_rtcp(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..192, kind, ..] if (64..96).contains(&(kind & 0x7f)))
 }
 
 /// Runs a piece of the library that works on input from outside. The library promises not to panic on it; should it do so

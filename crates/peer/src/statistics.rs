@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use str0m::stats::{MediaEgressStats, MediaIngressStats, PeerStats};
+use str0m::stats::{MediaIngressStats, PeerStats};
 
 use crate::{Mid, Proto, Rid};
 
@@ -21,8 +21,6 @@ pub struct Statistics {
     pub loss_sent: Option<f32>,
     /// The fraction of the other side's packets that we miss, 0 to 1.
     pub loss_received: Option<f32>,
-    /// The estimated bandwidth towards the other side in bits per second, if it is estimated here.
-    pub bandwidth: Option<u64>,
     /// The transport in use, with the local and the remote address.
     pub route: Option<(Proto, SocketAddr, SocketAddr)>,
     /// The streams we send.
@@ -84,8 +82,8 @@ const ENOUGH_PACKETS: u64 = 20;
 #[derive(Debug, Default)]
 pub(crate) struct Collector {
     peer: Option<PeerStats>,
-    /// With how many packets were sent since the report before.
-    egress: HashMap<(Mid, Option<Rid>), (MediaEgressStats, u64)>,
+    /// The share of our packets that the other side missed lately, if enough were sent to tell.
+    outgoing_loss: Option<f32>,
     ingress: HashMap<(Mid, Option<Rid>), MediaIngressStats>,
 }
 
@@ -94,18 +92,13 @@ impl Collector {
         self.peer = Some(stats);
     }
 
-    pub(crate) fn egress(&mut self, stats: MediaEgressStats) {
-        let place = (Mid(stats.mid), stats.rid.map(Rid));
-        let before = self.egress.get(&place).map_or(0, |(known, _)| known.packets);
-        let sent = stats.packets.saturating_sub(before);
-        self.egress.insert(place, (stats, sent));
-    }
-
-    /// The share of our packets that the other side missed lately, if enough were sent to tell.
-    pub(crate) fn outgoing_loss(&self) -> Option<f32> {
-        let reported = self.egress.values().filter_map(|(stats, sent)| Some((stats.loss?, *sent)));
+    /// Takes the loss of each of our streams, with how many packets were sent meanwhile; returns the share that the other side
+    /// missed, if enough were sent to tell.
+    pub(crate) fn judge(&mut self, streams: impl Iterator<Item = (Option<f32>, u64)>) -> Option<f32> {
+        let reported = streams.filter_map(|(loss, sent)| Some((loss?, sent)));
         let (lost, sent) = reported.fold((0.0, 0), |(lost, all), (loss, sent)| (lost + loss * sent as f32, all + sent));
-        (sent >= ENOUGH_PACKETS).then(|| lost / sent as f32)
+        self.outgoing_loss = (sent >= ENOUGH_PACKETS).then(|| lost / sent as f32);
+        self.outgoing_loss
     }
 
     pub(crate) fn ingress(&mut self, stats: MediaIngressStats) {
@@ -113,25 +106,24 @@ impl Collector {
     }
 
     /// Forgets the streams of sections that are not in use any more.
-    pub(crate) fn retain(&mut self, sends: impl Fn(Mid) -> bool, receives: impl Fn(Mid) -> bool) {
-        self.egress.retain(|(mid, _), _| sends(*mid));
+    pub(crate) fn retain(&mut self, receives: impl Fn(Mid) -> bool) {
         self.ingress.retain(|(mid, _), _| receives(*mid));
     }
 
     /// The round-trip time by the reports on streams. An ICE-lite side makes no checks that would tell.
-    fn reported_rtt(&self) -> Option<Duration> {
-        let sent = self.egress.values().filter_map(|(stats, _)| stats.rtt);
+    fn reported_rtt(&self, outgoing: &[OutgoingStatistics]) -> Option<Duration> {
+        let sent = outgoing.iter().filter_map(|stats| stats.rtt);
         let received = self.ingress.values().filter_map(|stats| stats.rtt);
         sent.chain(received).min().or_else(|| self.peer.as_ref()?.rtt)
     }
 
-    pub(crate) fn statistics(&self, key_of: impl Fn(Mid) -> Option<u64>) -> Statistics {
+    /// The figures, with those of the streams that we send and the bytes of their datagrams.
+    pub(crate) fn statistics(&self, outgoing: Vec<OutgoingStatistics>, bytes: u64) -> Statistics {
         let mut statistics = self.peer.as_ref().map(connection).unwrap_or_default();
-        statistics.rtt = statistics.rtt.or_else(|| self.reported_rtt());
-        statistics.loss_sent = statistics.loss_sent.or_else(|| self.outgoing_loss());
-        let outgoing = self.egress.iter();
-        statistics.outgoing =
-            outgoing.filter_map(|((mid, rid), (stats, _))| Some(sent(key_of(*mid)?, *rid, stats))).collect();
+        statistics.rtt = statistics.rtt.or_else(|| self.reported_rtt(&outgoing));
+        statistics.loss_sent = self.outgoing_loss;
+        statistics.bytes_sent += bytes;
+        statistics.outgoing = outgoing;
         statistics.incoming = self.ingress.iter().map(|((mid, rid), stats)| received(*mid, *rid, stats)).collect();
         statistics
     }
@@ -143,26 +135,9 @@ fn connection(stats: &PeerStats) -> Statistics {
         rtt: pair.and_then(|pair| pair.current_round_trip_time),
         bytes_sent: stats.peer_bytes_tx,
         bytes_received: stats.peer_bytes_rx,
-        loss_sent: stats.egress_loss_fraction,
         loss_received: stats.ingress_loss_fraction,
-        bandwidth: stats.bwe_tx.map(|bitrate| bitrate.as_u64()),
         route: pair.map(|pair| (Proto::from_library(pair.protocol), pair.local.addr, pair.remote.addr)),
         ..Statistics::default()
-    }
-}
-
-fn sent(key: u64, rid: Option<Rid>, stats: &MediaEgressStats) -> OutgoingStatistics {
-    OutgoingStatistics {
-        key,
-        rid,
-        packets: stats.packets,
-        bytes: stats.bytes,
-        nacks: stats.nacks,
-        keyframe_requests: stats.plis + stats.firs,
-        rtt: stats.rtt,
-        loss: stats.loss,
-        packets_lost: stats.remote.as_ref().map(|remote| remote.packets_lost),
-        jitter: stats.remote.as_ref().map(|remote| remote.jitter),
     }
 }
 

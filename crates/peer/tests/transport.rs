@@ -191,18 +191,14 @@ fn an_idle_connection_is_woken_rarely() {
 
 #[test]
 fn no_delay_makes_no_hot_loop() {
-    let mut client = config(Role::Client, Proto::Udp);
-    client.bandwidth_estimation = Some(2_000_000);
-    let mut net = Network::with(client, config(Role::Server, Proto::Udp));
+    let mut net = Network::new();
     net.delay = Duration::ZERO;
     net.client().attach(1, local(MediaKind::Video, "camera", &[Codec::Vp8]));
     net.connect();
-    net.client().set_bitrates(500_000, 2_000_000);
     net.timeouts = 0;
     let mut source = Source::new(1, Codec::Vp8);
     net.stream(CLIENT, &mut source, 300);
     assert!(net.timeouts <= 3 * 1000 + 50, "{} time-outs in 3 s", net.timeouts);
-    assert!(net.take(CLIENT, |event| matches!(event, Event::Bandwidth { .. })));
     assert_eq!(net.packets(SERVER).len(), 300);
 }
 
