@@ -78,6 +78,13 @@ pub struct Counters {
     pub sinks: AtomicU64,
 }
 
+impl Counters {
+    fn sent(&self, bytes: usize) {
+        self.packets_out.fetch_add(1, Ordering::Relaxed);
+        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
 /// Gives commands to the thread from anywhere.
 #[derive(Clone)]
 pub(crate) struct Commander {

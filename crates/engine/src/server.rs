@@ -10,8 +10,10 @@ use greenroom_peer::{
 };
 use greenroom_sfu::{self as sfu, Forward, Origin, PeerId, SubscriberCodecs, TrackId};
 
+use crate::Counters;
 use crate::events::{Event, Handle, PeerQuality};
 use crate::handles::HandleMap;
+use crate::listen::Sockets;
 use crate::world::{PeerEntry, Side, World, mime};
 
 /// RTP clock rates in hertz.
@@ -223,14 +225,15 @@ impl World {
 
     fn run_room(&mut self, handle: Handle) {
         let now = self.now;
-        let Self { rooms, peers, dirty, .. } = self;
+        let Self { rooms, peers, sockets, counters, .. } = self;
         let Some(room) = rooms.rooms.get_mut(&handle) else {
             return;
         };
         let tracks = &rooms.tracks;
+        let mut outlet = Outlet { peers, sockets, counters, now };
         room.sfu.handle_timeout(now, &mut |forward| {
             if let Some(track) = tracks.get(&forward.track.0) {
-                deliver(peers, dirty, now, &forward, &Extensions::default(), &track.kept);
+                outlet.deliver(&forward, &Extensions::default(), &track.kept);
             }
         });
         if room.quality_at <= now {
@@ -514,7 +517,7 @@ impl World {
 
     pub(crate) fn forward_packet(&mut self, handle: Handle, packet: IncomingPacket) {
         let now = self.now;
-        let Self { rooms, peers, dirty, .. } = self;
+        let Self { rooms, peers, sockets, counters, .. } = self;
         let Some(track_handle) = rooms.published.get(&(handle, packet.mid)).copied() else {
             return;
         };
@@ -542,7 +545,8 @@ impl World {
             audio_level: extensions.audio_level,
             sender_report: track.layers.get(layer).and_then(|(_, report)| *report),
         };
-        let mut each = |forward: Forward<'_>| deliver(peers, dirty, now, &forward, &extensions, &track.kept);
+        let mut outlet = Outlet { peers, sockets, counters, now };
+        let mut each = |forward: Forward<'_>| outlet.deliver(&forward, &extensions, &track.kept);
         room.sfu.handle_packet(now, TrackId(track_handle), layer, &incoming, &mut each);
         self.room_events(room_handle);
     }
@@ -595,20 +599,31 @@ impl ServerPeer {
     }
 }
 
-fn deliver(
-    peers: &mut HandleMap<PeerEntry>,
-    dirty: &mut Vec<Handle>,
+/// Where forwarded packets go: through their subscribers' connections to the sockets, at once.
+struct Outlet<'w> {
+    peers: &'w mut HandleMap<PeerEntry>,
+    sockets: &'w mut Sockets,
+    counters: &'w Counters,
     now: Instant,
-    forward: &Forward<'_>,
-    extensions: &Extensions,
-    kept: &Extensions,
-) {
-    let Some(entry) = peers.get_mut(&forward.subscriber.0) else {
-        return;
-    };
-    let Some(codec) = peer_codec(forward.codec) else {
-        return;
-    };
+}
+
+impl Outlet<'_> {
+    fn deliver(&mut self, forward: &Forward<'_>, extensions: &Extensions, kept: &Extensions) {
+        let handle = forward.subscriber.0;
+        let (Some(entry), Some(packet)) = (self.peers.get_mut(&handle), outgoing(forward, extensions, kept)) else {
+            return;
+        };
+        if let Err(error) = entry.peer.send(self.now, packet) {
+            return tracing::debug!(%error, "packet not sent");
+        }
+        while let Some(transmit) = entry.peer.next_sent() {
+            self.counters.sent(transmit.data.len());
+            self.sockets.send(handle, &transmit);
+        }
+    }
+}
+
+fn outgoing(forward: &Forward<'_>, extensions: &Extensions, kept: &Extensions) -> Option<OutgoingPacket> {
     let extensions = match forward.origin {
         Origin::Live => extensions.clone(),
         Origin::Replayed | Origin::Recovered | Origin::Made => Extensions {
@@ -618,10 +633,10 @@ fn deliver(
             ..Extensions::default()
         },
     };
-    let packet = OutgoingPacket {
+    Some(OutgoingPacket {
         key: forward.track.0,
         rid: None,
-        codec,
+        codec: peer_codec(forward.codec)?,
         seq: forward.seq,
         timestamp: forward.timestamp,
         wallclock: forward.wallclock,
@@ -634,11 +649,7 @@ fn deliver(
             tl0_pic_idx: Some(ids.tl0_picture_index),
             key_idx: Some(ids.key_index),
         }),
-    };
-    match entry.peer.send(now, packet) {
-        Ok(_) => entry.mark(forward.subscriber.0, dirty),
-        Err(error) => tracing::debug!(%error, "packet not sent"),
-    }
+    })
 }
 
 const CODECS: [peer::Codec; 6] =

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 use mio::net::{TcpStream, UdpSocket};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
@@ -11,6 +12,10 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 const SOCKET_BUFFER: usize = 4 << 20;
 /// Largest datagram with its coalesced successors (GRO) that the kernel hands over.
 const RECEIVE_BUFFER: usize = 65_536;
+/// Bytes of datagrams that are gathered before they are written.
+const SEND_BUFFER: usize = 1 << 20;
+/// The longest run of datagrams that the kernel takes in one call.
+const LONGEST_RUN: usize = 60_000;
 /// Bytes that may wait for a slow TCP peer before media to it is dropped.
 const TCP_BACKLOG: usize = 1 << 20;
 /// Framed datagrams are prefixed with their length in 16 bits.
@@ -35,9 +40,11 @@ pub(crate) struct UdpPort {
     pub(crate) socket: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
-    /// Bytes of datagrams for one destination that leave in one call.
-    batch: Vec<u8>,
-    batch_to: Option<(SocketAddr, Option<IpAddr>, usize)>,
+    /// The datagrams that wait to be written, and their bytes.
+    queue: Vec<Queued>,
+    bytes: Vec<u8>,
+    /// The bytes of those that leave in one call.
+    run: Vec<u8>,
     pub(crate) dropped: u64,
 }
 
@@ -50,7 +57,7 @@ impl UdpPort {
         // The kernel caps these silently or not at all; media works with less, only bursts suffer.
         let _ = state.set_send_buffer_size((&socket).into(), SOCKET_BUFFER);
         let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER);
-        Ok(Self { socket, state, local, batch: Vec::new(), batch_to: None, dropped: 0 })
+        Ok(Self { socket, state, local, queue: Vec::new(), bytes: Vec::new(), run: Vec::new(), dropped: 0 })
     }
 
     pub(crate) fn local(&self) -> SocketAddr {
@@ -81,43 +88,74 @@ impl UdpPort {
         count > 0
     }
 
-    /// Queue one datagram; those of one size for one destination go out together (GSO). Without a source address the system
-    /// chooses one.
+    /// Queue one datagram. Without a source address the system chooses one.
     pub(crate) fn send(&mut self, source: Option<IpAddr>, destination: SocketAddr, datagram: &[u8]) {
-        if let Some((to, from, size)) = self.batch_to {
-            let fits = to == destination
-                && from == source
-                && datagram.len() <= size
-                && self.batch.len().is_multiple_of(size)
-                && self.batch.len() / size < self.state.max_gso_segments()
-                && self.batch.len() + datagram.len() <= 60_000;
-            if !fits {
-                self.flush();
-            }
+        if self.bytes.len() + datagram.len() > SEND_BUFFER {
+            self.flush();
         }
-        let size = self.batch_to.map_or(datagram.len(), |(_, _, size)| size);
-        self.batch_to = Some((destination, source, size));
-        self.batch.extend_from_slice(datagram);
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(datagram);
+        self.queue.push(Queued { destination, source, start, size: datagram.len() });
     }
 
-    /// Write what is queued.
+    /// Write what is queued: each destination's datagrams in their order, those of one size in one call (GSO).
     pub(crate) fn flush(&mut self) {
-        let Some((destination, source, size)) = self.batch_to.take() else {
-            return;
-        };
-        let transmit = Transmit {
-            destination,
-            ecn: None,
-            contents: &self.batch,
-            segment_size: (self.batch.len() > size).then_some(size),
-            src_ip: source.filter(|_| self.local.ip().is_unspecified()),
-        };
-        if self.state.try_send((&self.socket).into(), &transmit).is_err() {
-            // Full buffers and unreachable destinations are losses like any other: retransmission and ICE see to them.
-            self.dropped += 1;
+        self.queue.sort_by_key(|queued| queued.destination);
+        let mut rest = self.queue.as_slice();
+        while let Some(first) = rest.first() {
+            let count = together(rest, self.state.max_gso_segments());
+            let (run, behind) = rest.split_at(count);
+            rest = behind;
+            let contents = match run {
+                [only] => self.bytes.get(only.range()).unwrap_or_default(),
+                run => {
+                    self.run.clear();
+                    let datagrams = run.iter().filter_map(|queued| self.bytes.get(queued.range()));
+                    datagrams.for_each(|datagram| self.run.extend_from_slice(datagram));
+                    &self.run
+                }
+            };
+            let transmit = Transmit {
+                destination: first.destination,
+                ecn: None,
+                contents,
+                segment_size: (count > 1).then_some(first.size),
+                src_ip: first.source.filter(|_| self.local.ip().is_unspecified()),
+            };
+            if self.state.try_send((&self.socket).into(), &transmit).is_err() {
+                // Full buffers and unreachable destinations are losses like any other: retransmission and ICE see to them.
+                self.dropped += 1;
+            }
         }
-        self.batch.clear();
+        self.queue.clear();
+        self.bytes.clear();
     }
+}
+
+/// A datagram that waits to be written.
+struct Queued {
+    destination: SocketAddr,
+    source: Option<IpAddr>,
+    start: usize,
+    size: usize,
+}
+
+impl Queued {
+    fn range(&self) -> Range<usize> {
+        self.start..self.start + self.size
+    }
+}
+
+/// How many of the first datagrams can be written in one call: those for one destination that are as long as the first, and
+/// one that is shorter at the end.
+fn together(queue: &[Queued], most: usize) -> usize {
+    let Some(first) = queue.first() else { return 0 };
+    let most = most.min(LONGEST_RUN / first.size.max(1)).max(1);
+    let same = |queued: &&Queued| queued.destination == first.destination && queued.source == first.source;
+    let mut run = queue.iter().take(most).take_while(same);
+    let whole = run.clone().take_while(|queued| queued.size == first.size).count();
+    let shorter = run.nth(whole).is_some_and(|queued| queued.size < first.size);
+    whole + usize::from(shorter)
 }
 
 /// One accepted or opened TCP connection that carries framed datagrams.

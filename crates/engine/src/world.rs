@@ -304,8 +304,7 @@ impl World {
             };
             match entry.peer.poll(self.now) {
                 Output::Transmit(transmit) => {
-                    self.counters.packets_out.fetch_add(1, Ordering::Relaxed);
-                    self.counters.bytes_out.fetch_add(transmit.data.len() as u64, Ordering::Relaxed);
+                    self.counters.sent(transmit.data.len());
                     self.learn_address(handle, &transmit);
                     self.sockets.send(handle, &transmit);
                 }

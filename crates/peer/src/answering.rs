@@ -169,7 +169,8 @@ impl Peer {
         };
         track.mid = Some(mid);
         track.formats = payload::negotiated(&self.rtc, mid.0, track.outgoing.kind);
-        track.extensions = self.rtc.media(mid.0).map(|media| ExtensionIds::new(media.remote_extmap())).unwrap_or_default();
+        track.extensions =
+            self.rtc.media(mid.0).map(|media| ExtensionIds::new(media.remote_extmap())).unwrap_or_default();
         let rids: Vec<Option<crate::Rid>> = match track.outgoing.rids.as_slice() {
             [] => vec![None],
             rids => rids.iter().copied().map(Some).collect(),

@@ -1,6 +1,6 @@
 //! What the other side says about the streams that we send.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::Event;
 use crate::peer::{Peer, Track};
@@ -53,7 +53,7 @@ impl Peer {
 }
 
 /// The stream of an SSRC, or that whose packets are sent again with it, and the key of its track.
-fn find(tracks: &mut HashMap<u64, Track>, ssrc: u32) -> Option<(u64, &mut Stream)> {
+fn find(tracks: &mut BTreeMap<u64, Track>, ssrc: u32) -> Option<(u64, &mut Stream)> {
     let streams = tracks.iter_mut().flat_map(|(key, track)| track.streams.iter_mut().map(|stream| (*key, stream)));
     let mut own = streams.filter(|(_, stream)| stream.ssrc == ssrc || stream.repair == Some(ssrc));
     own.next()

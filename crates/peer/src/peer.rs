@@ -1,6 +1,6 @@
 //! The connection itself: time, datagrams, packets and messages.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 pub struct Peer {
     pub(crate) rtc: Rtc,
     pub(crate) role: Role,
-    pub(crate) tracks: HashMap<u64, Track>,
+    pub(crate) tracks: BTreeMap<u64, Track>,
     pub(crate) slots: HashMap<Mid, Slot>,
     pub(crate) sections: Vec<Section>,
     pub(crate) pending: Option<PendingOffer>,
@@ -54,7 +54,10 @@ pub struct Peer {
     pub(crate) statistics: Collector,
     pub(crate) congestion: Congestion,
     pub(crate) events: VecDeque<Event>,
+    /// What the library has written already.
     pub(crate) outbox: VecDeque<Transmit>,
+    /// Packets that were written here.
+    sent: VecDeque<Transmit>,
     pub(crate) now: Instant,
     pub(crate) unreachable: bool,
     pub(crate) ending: Option<CloseReason>,
@@ -128,7 +131,7 @@ impl Peer {
             payloads: PayloadTable::new(&rtc),
             rtc,
             role: config.role,
-            tracks: HashMap::new(),
+            tracks: BTreeMap::new(),
             slots: HashMap::new(),
             sections: Vec::new(),
             pending: None,
@@ -149,6 +152,7 @@ impl Peer {
             congestion: Congestion::new(),
             events: VecDeque::new(),
             outbox: VecDeque::new(),
+            sent: VecDeque::new(),
             now,
             unreachable: false,
             ending: None,
@@ -231,7 +235,7 @@ impl Peer {
             if let Some(event) = self.events.pop_front() {
                 return Output::Event(event);
             }
-            if let Some(transmit) = self.outbox.pop_front() {
+            if let Some(transmit) = self.outbox.pop_front().or_else(|| self.sent.pop_front()) {
                 return Output::Transmit(transmit);
             }
             if self.closed {
@@ -342,8 +346,14 @@ impl Peer {
         }
         let sent = self.sender.send(self.now, track, packet, self.congestion.rate(self.now));
         let taken = sent.is_some();
-        self.outbox.extend(sent);
+        self.sent.extend(sent);
         Ok(taken)
+    }
+
+    /// The next packet that [`Peer::send`] has written, without a look at anything else that the peer may want. Whoever does
+    /// not ask gets it from [`Peer::poll`].
+    pub fn next_sent(&mut self) -> Option<Transmit> {
+        self.sent.pop_front()
     }
 
     /// Sends again what the other side has asked for.
@@ -351,7 +361,7 @@ impl Peer {
         while let Some(repair) = self.sender.next_repair(self.now) {
             let Some(track) = self.tracks.get_mut(&repair.key) else { continue };
             let sent = self.sender.repair(self.now, track, repair);
-            self.outbox.extend(sent);
+            self.sent.extend(sent);
         }
     }
 

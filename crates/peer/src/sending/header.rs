@@ -123,13 +123,7 @@ fn needs_long_form(ids: &ExtensionIds, values: &Extensions) -> bool {
         || raw.iter().any(|(id, value)| *id != 0 && value.as_ref().is_some_and(|value| value.len() > LONGEST_SHORT))
 }
 
-fn write_extensions(
-    writer: &mut Writer<'_>,
-    ids: &ExtensionIds,
-    values: &Extensions,
-    place: &Place,
-    since: Duration,
-) {
+fn write_extensions(writer: &mut Writer<'_>, ids: &ExtensionIds, values: &Extensions, place: &Place, since: Duration) {
     let ticks = ((since.as_nanos() << SEND_TIME_BITS) / 1_000_000_000) as u32;
     writer.put(ids.send_time, &ticks.to_be_bytes()[1..]);
     if let Some(mid) = place.mid {
