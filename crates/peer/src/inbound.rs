@@ -87,13 +87,7 @@ impl Peer {
 
     fn connected(&mut self) -> Option<Event> {
         match self.sender.connected() {
-            Ok(waiting) => {
-                for packet in waiting {
-                    // What was detached meanwhile is not sent.
-                    let _ = self.send(self.now, packet);
-                }
-                Some(Event::Connected)
-            }
+            Ok(()) => Some(Event::Connected),
             Err(error) => {
                 self.fail(error.to_string());
                 None

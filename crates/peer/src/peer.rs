@@ -235,7 +235,7 @@ impl Peer {
             if let Some(event) = self.events.pop_front() {
                 return Output::Event(event);
             }
-            if let Some(transmit) = self.outbox.pop_front().or_else(|| self.sent.pop_front()) {
+            if let Some(transmit) = self.outbox.pop_front() {
                 return Output::Transmit(transmit);
             }
             if self.closed {
@@ -246,6 +246,10 @@ impl Peer {
                 self.tell_time();
             }
             if !self.talkative {
+                self.release();
+                if let Some(transmit) = self.sent.pop_front() {
+                    return Output::Transmit(transmit);
+                }
                 let repairs = self.sender.repairs_due().filter(|due| *due > self.now);
                 return Output::Timeout(repairs.map_or(self.wanted, |due| due.min(self.wanted)));
             }
@@ -340,7 +344,7 @@ impl Peer {
             return Ok(false);
         }
         self.congestion.sent(self.now, packet.payload.len());
-        if !self.sender.is_connected() {
+        if !self.sender.is_open() {
             self.sender.wait(packet);
             return Ok(true);
         }
@@ -354,6 +358,14 @@ impl Peer {
     /// not ask gets it from [`Peer::poll`].
     pub fn next_sent(&mut self) -> Option<Transmit> {
         self.sent.pop_front()
+    }
+
+    /// Sends what has waited for the connection to come up.
+    fn release(&mut self) {
+        for packet in self.sender.release() {
+            // What was detached meanwhile is not sent.
+            let _ = self.send(self.now, packet);
+        }
     }
 
     /// Sends again what the other side has asked for.

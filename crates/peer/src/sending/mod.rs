@@ -59,6 +59,7 @@ pub(crate) struct Sender {
     /// The ciphers of our packets and of the other side's.
     ciphers: Option<(Srtp, Srtp)>,
     route: Option<(Proto, SocketAddr, SocketAddr)>,
+    open: bool,
     waiting: VecDeque<OutgoingPacket>,
     repairs: Repairs,
     /// The SSRCs that there ever were.
@@ -76,6 +77,7 @@ impl Sender {
             slot,
             ciphers: None,
             route: None,
+            open: false,
             waiting: VecDeque::new(),
             repairs: Repairs::new(role, now),
             ssrcs: HashSet::new(),
@@ -85,16 +87,27 @@ impl Sender {
         }
     }
 
-    /// The handshake is over. Returns the packets that have waited for that.
-    pub(crate) fn connected(&mut self) -> Result<VecDeque<OutgoingPacket>, PeerError> {
+    /// The handshake is over.
+    pub(crate) fn connected(&mut self) -> Result<(), PeerError> {
         if let Some(keys) = self.slot.take() {
             self.ciphers = Some(srtp::both_directions(&keys)?);
         }
-        Ok(std::mem::take(&mut self.waiting))
+        Ok(())
     }
 
-    pub(crate) fn is_connected(&self) -> bool {
-        self.ciphers.is_some() && self.route.is_some()
+    /// Whether packets are sent and need not wait any more.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// The packets that have waited, as soon as the other side can read them: it needs the end of the handshake, which the
+    /// library must have sent before this is called.
+    pub(crate) fn release(&mut self) -> VecDeque<OutgoingPacket> {
+        if self.open || self.ciphers.is_none() || self.route.is_none() {
+            return VecDeque::new();
+        }
+        self.open = true;
+        std::mem::take(&mut self.waiting)
     }
 
     /// Keeps a packet until the connection is up.

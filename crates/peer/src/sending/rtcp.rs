@@ -217,3 +217,113 @@ impl Packet<'_> {
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    /// A sender report of the library's: it knows the time, but no packets.
+    fn sender_report(ssrc: u32, blocks: u32) -> Vec<u8> {
+        let mut report = vec![0x80c8_0006 + (blocks << 24) + 6 * blocks, ssrc, 0x1122_3344, 0x5566_7788, 0, 0, 0];
+        report.extend((0..6 * blocks).map(|word| 0xb10c_0000 + word));
+        words(&report)
+    }
+
+    #[test]
+    fn sender_reports_get_our_figures_and_a_cname() {
+        let description = words(&[0x81ca_0003, 5, 0x0104_6c69, 0x6272_0000]);
+        let feedback = words(&[0x81cd_0003, 5, 6, 0x1234_0001]);
+        let compound = [sender_report(5, 1), sender_report(6, 0), sender_report(7, 1), description, feedback.clone()];
+        let mut asked = Vec::new();
+        let complete = complete(&compound.concat(), |ssrc, middle| {
+            asked.push((ssrc, middle));
+            (ssrc == 5).then(|| Sent { timestamp: 90, packets: 3, octets: 300, cname: "PA_x".into() })
+        });
+        assert_eq!(asked, [(5, 0x3344_5566), (6, 0x3344_5566), (7, 0x3344_5566)]);
+        let mut wanted = words(&[0x81c8_000c, 5, 0x1122_3344, 0x5566_7788, 90, 3, 300]);
+        wanted.extend(words(&(0..6).map(|word| 0xb10c_0000 + word).collect::<Vec<_>>()));
+        wanted.extend(words(&[0x81c9_0007, 7]));
+        wanted.extend(words(&(0..6).map(|word| 0xb10c_0000 + word).collect::<Vec<_>>()));
+        wanted.extend(feedback);
+        wanted.extend(words(&[0x81ca_0003, 5]));
+        wanted.extend(b"\x01\x04PA_x\0\0");
+        assert_eq!(complete, wanted);
+        assert!(super::complete(&sender_report(6, 0), |_, _| None).is_empty(), "nothing is left");
+    }
+
+    #[test]
+    fn a_chunk_of_a_description_ends_with_a_zero() {
+        for length in 0..9 {
+            let mut out = Vec::new();
+            describe(&[(1, "c".repeat(length)), (2, "d".into())], &mut out);
+            assert_eq!(out.len() % 4, 0);
+            assert_eq!(out.len() / 4 - 1, usize::from(u16::from_be_bytes([out[2], out[3]])));
+            let second = 8 + (2 + length + 1).next_multiple_of(4);
+            assert_eq!(out[second - 1], 0, "{length}");
+            assert_eq!(word(&out, second), Some(2), "{length}");
+        }
+    }
+
+    #[test]
+    fn feedback_is_read() {
+        let reception = [9, 0x8000_0005, 70_000, 12, 0xaaaa_bbbb, 65_536];
+        let compound = [
+            words(&[0x81c9_0007, 1]),
+            words(&reception),
+            words(&[0x81ca_0001, 1]),
+            words(&[0x81cd_0004, 1, 9, 0xffff_0005, 0x0010_0000]),
+            words(&[0x81ce_0002, 1, 9]),
+            words(&[0x84ce_0004, 1, 0, 10, 0x0100_0000]),
+            words(&[0x8fce_0005, 1, 0, u32::from_be_bytes(*b"REMB"), 0x0104_0003, 9]),
+        ];
+        let mut seen = Vec::new();
+        assert!(!read(&compound.concat(), |each| seen.push(each)), "all of it is about what we send");
+        let wanted = [
+            Feedback::Reception(Reception {
+                ssrc: 9,
+                lost_share: 128.0 / 255.0,
+                lost: 5,
+                highest: 70_000,
+                jitter: 12,
+                report: 0xaaaa_bbbb,
+                since_report: 65_536,
+            }),
+            Feedback::Nacked { ssrc: 9 },
+            Feedback::Missing { ssrc: 9, first: 0xffff, mask: 5 },
+            Feedback::Missing { ssrc: 9, first: 0x0010, mask: 0 },
+            Feedback::KeyframeWanted { ssrc: 9 },
+            Feedback::KeyframeWanted { ssrc: 10 },
+            Feedback::Bandwidth { bitrate: 6 },
+        ];
+        assert_eq!(seen, wanted);
+        for other in [sender_report(1, 0), words(&[0x81cb_0001, 1]), words(&[0x80cf_0001, 1])] {
+            assert!(read(&other, |_| panic!("nothing about us")), "{other:x?}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_read_to_its_end() {
+        let whole = [sender_report(5, 3), words(&[0x81cd_0004, 1, 9, 0xffff_0005, 0x0010_0000])].concat();
+        for cut in 0..whole.len() {
+            read(&whole[..cut], |_| {});
+            complete(&whole[..cut], |_, _| None);
+        }
+        let mut seed = 1_u64;
+        for _ in 0..20_000 {
+            let noise: Vec<u8> = (0..48)
+                .map(|_| {
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    (seed >> 33) as u8
+                })
+                .collect();
+            let mut noise = noise;
+            (noise[0], noise[1], noise[2], noise[3]) = (noise[0] | 0x80, 200 + noise[1] % 8, 0, noise[3] % 12);
+            read(&noise, |_| {});
+            complete(&noise, |_, _| Some(Sent { timestamp: 0, packets: 0, octets: 0, cname: "x".repeat(300) }));
+        }
+    }
+}

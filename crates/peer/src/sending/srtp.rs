@@ -230,3 +230,112 @@ fn split(material: &[u8], size: usize) -> Result<(&[u8], &[u8]), PeerError> {
 fn broken() -> PeerError {
     PeerError::Internal("the cryptographic library refused to encrypt".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits: Vec<u32> = text.chars().filter_map(|digit| digit.to_digit(16)).collect();
+        digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
+    }
+
+    const PACKET: &str = "8040f17b 8041f8d3 5501a0b2 47616c6c 69612065 7374206f 6d6e6973 20646976
+                          69736120 696e2070 61727465 73207472 6573";
+    const REPORT: &str = "81c8000d 4d617273 4e545031 4e545032 52545020 0000042a 0000e930 4c756e61
+                          deadbeef deadbeef deadbeef deadbeef deadbeef";
+
+    /// The session keys of RFC 7714, sections 16 and 17, for RTP and RTCP alike.
+    fn gcm(size: u8, algorithm: &'static Algorithm) -> Srtp {
+        let key: Vec<u8> = (0..size).collect();
+        let transform = || Transform::gcm(algorithm, &key, b"Quid pro quo").unwrap();
+        Srtp { rtp: transform(), rtcp: transform(), next_index: 0x5d4 }
+    }
+
+    #[test]
+    fn the_vectors_of_rfc_7714_come_out() {
+        let cases = [
+            (
+                gcm(16, &AES_128_GCM),
+                "8040f17b 8041f8d3 5501a0b2 f24de3a3 fb34de6c acba861c 9d7e4bca be633bd5 0d294e6f 42a5f47a 51c7d19b
+                 36de3adf 8833899d 7f27beb1 6a9152cf 765ee439 0cce",
+                "81c8000d 4d617273 63e94885 dcdab67c a727d766 2f6b7e99 7ff5c0f7 6c06f32d c676a5f1 730d6fda 4ce09b46
+                 86303ded 0bb9275b c84aa458 96cf4d2f c5abf872 45d9eade 800005d4",
+            ),
+            (
+                gcm(32, &AES_256_GCM),
+                "8040f17b 8041f8d3 5501a0b2 32b1de78 a822fe12 ef9f78fa 332e33aa b1801238 9a58e2f3 b50b2a02 76ffae0f
+                 1ba63799 b87b7aa3 db36dfff d6b0f9bb 7878d7a7 6c13",
+                "81c8000d 4d617273 d50ae4d1 f5ce5d30 4ba297e4 7d470c28 2c3ece5d bffe0a50 a2eaa5c1 110555be 8415f658
+                 c61de047 6f1b6fad 1d1eb30c 4446839f 57ff6f6c b26ac3be 800005d4",
+            ),
+        ];
+        for (mut srtp, packet, report) in cases {
+            let mut buffer = hex(PACKET);
+            srtp.protect_rtp(&mut buffer, 12, 0x5501_a0b2, 0xf17b).unwrap();
+            assert_eq!(buffer, hex(packet));
+            let protected = srtp.protect_rtcp(&hex(REPORT)).unwrap();
+            assert_eq!(protected, hex(report));
+            assert_eq!(srtp.open_rtcp(&protected), Some(hex(REPORT)));
+        }
+    }
+
+    /// The master key and salt of RFC 3711, appendix B.3, which libsrtp's own tests use too.
+    fn counter_keys() -> ExportedKeys {
+        let (key, salt) = ("e1f97a0d3e018be0d64fa32c06de4139", "0ec675ad498afeebb6960b3aabe6");
+        let material = [hex(key), vec![7; 16], hex(salt), vec![7; 14]].concat();
+        ExportedKeys { profile: SrtpProfile::AES128_CM_SHA1_80, material, client: true }
+    }
+
+    #[test]
+    fn session_keys_are_derived_as_in_rfc_3711() {
+        let keys = counter_keys();
+        let (master, salt) = (&keys.material[..16], &keys.material[32..46]);
+        assert_eq!(derive(master, salt, 0, 16), hex("c61e7a93744f39ee10734afe3ff7a087"));
+        assert_eq!(derive(master, salt, 2, 14), hex("30cbbc08863d8c85d49db34a9ae1"));
+        let authentication = derive(master, salt, 1, 94);
+        assert_eq!(authentication[..20], hex("cebe321f6ff7716b6fd4ab49af256a156d38baa4"));
+    }
+
+    #[test]
+    fn the_packets_of_libsrtp_come_out_in_counter_mode() {
+        let (mut own, theirs) = both_directions(&counter_keys()).unwrap();
+        let mut buffer = hex("800f1234 decafbad cafebabe abababab abababab abababab abababab");
+        own.protect_rtp(&mut buffer, 12, 0xcafe_babe, 0x1234).unwrap();
+        assert_eq!(
+            buffer,
+            hex("800f1234 decafbad cafebabe 4e55dc4c e79978d8 8ca4d215 949d2402 b78d6acc 99ea179b 8dbb")
+        );
+        own.next_index = 1;
+        let report = hex("81c8000b cafebabe abababab abababab abababab abababab");
+        let protected = own.protect_rtcp(&report).unwrap();
+        assert_eq!(
+            protected,
+            hex("81c8000b cafebabe 7128035b e487b9bd bef89041 f977a5a8 80000001 993e08cd 54d6c123 0798")
+        );
+        assert_eq!(own.open_rtcp(&protected), Some(report));
+        assert_eq!(theirs.open_rtcp(&protected), None, "the other direction has other keys");
+    }
+
+    #[test]
+    fn what_was_changed_or_cut_is_not_opened() {
+        for mut srtp in [gcm(16, &AES_128_GCM), both_directions(&counter_keys()).unwrap().0] {
+            let protected = srtp.protect_rtcp(&hex(REPORT)).unwrap();
+            assert!(srtp.open_rtcp(&protected).is_some());
+            for index in 0..protected.len() {
+                let mut changed = protected.clone();
+                changed[index] ^= 1;
+                assert_eq!(srtp.open_rtcp(&changed), None, "byte {index}");
+                assert_eq!(srtp.open_rtcp(&protected[..index]), None, "cut at {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn reports_end_with_their_indices() {
+        let mut srtp = gcm(16, &AES_128_GCM);
+        srtp.next_index = ENCRYPTED - 1;
+        assert!(srtp.protect_rtcp(&hex(REPORT)).is_ok());
+        assert!(srtp.protect_rtcp(&hex(REPORT)).is_err(), "no index comes twice");
+    }
+}
