@@ -28,14 +28,9 @@ impl Peer {
                     stream.received(reception, rtt);
                 }
             }
-            Feedback::Nacked { ssrc } => {
-                if let Some((_, stream)) = find(&mut self.tracks, ssrc) {
-                    stream.figures.nacks += 1;
-                }
-            }
-            Feedback::Missing { ssrc, first, mask } => {
+            Feedback::Missing { ssrc, packets } => {
                 if let Some((key, stream)) = find(&mut self.tracks, ssrc) {
-                    self.sender.missing(now, key, stream, first, mask);
+                    self.sender.missing(now, key, stream, &packets);
                 }
             }
             Feedback::KeyframeWanted { ssrc } => {

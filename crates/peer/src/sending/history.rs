@@ -10,7 +10,7 @@ use crate::OutgoingPacket;
 pub(crate) struct Kept {
     pub(crate) packet: OutgoingPacket,
     sent: Instant,
-    /// When it was sent again, if it was.
+    /// When it was last decided to send it again.
     again: Option<Instant>,
     asked: bool,
 }
@@ -69,21 +69,80 @@ impl History {
     }
 
     /// The other side asks for the packet whose sequence number ends with these 16 bits: what is to be done about it. One that
-    /// was sent again within `rest` may be under way still.
+    /// was asked for within `rest` may be under way still.
     pub(crate) fn ask(&mut self, now: Instant, seq: u16, rest: Duration) -> Option<Asked> {
         let index = seq.wrapping_sub(self.first as u16);
         let kept = self.packets.get_mut(usize::from(index))?.as_mut()?;
         let rested = |at: Instant| now.saturating_duration_since(at) >= rest;
         let due = kept.again.is_none_or(rested) && now.saturating_duration_since(kept.sent) <= self.oldest;
         let first = !std::mem::replace(&mut kept.asked, true);
+        if due {
+            kept.again = Some(now);
+        }
         Some(Asked { seq: due.then_some(kept.packet.seq), first })
     }
 
-    /// The packet of that number, which is going to be sent again now.
-    pub(crate) fn again(&mut self, now: Instant, seq: u64) -> Option<&OutgoingPacket> {
+    /// The packet of that number, if it is kept still.
+    pub(crate) fn get(&self, seq: u64) -> Option<&OutgoingPacket> {
         let index = seq.checked_sub(self.first)?;
-        let kept = self.packets.get_mut(index as usize)?.as_mut()?;
-        kept.again = Some(now);
-        Some(&kept.packet)
+        Some(&self.packets.get(index as usize)?.as_ref()?.packet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Codec, Extensions};
+
+    const REST: Duration = Duration::from_millis(10);
+
+    fn packet(seq: u64, now: Instant) -> OutgoingPacket {
+        OutgoingPacket {
+            key: 1,
+            rid: None,
+            codec: Codec::Vp8,
+            seq,
+            timestamp: 0,
+            wallclock: now,
+            marker: false,
+            payload: Vec::new().into(),
+            nackable: true,
+            extensions: Extensions::default(),
+            vp8: None,
+        }
+    }
+
+    #[test]
+    fn packets_are_found_over_wraps_and_gaps_and_each_rests_between_requests() {
+        let mut history = History::new(100, Duration::from_secs(3));
+        let mut now = Instant::now();
+        for seq in (65_500..65_580).filter(|seq| *seq != 65_540) {
+            history.keep(now, packet(seq, now));
+        }
+        let asked = history.ask(now, 10, REST).expect("kept");
+        assert_eq!((asked.seq, asked.first), (Some(65_546), true));
+        assert_eq!(history.get(65_546).map(|packet| packet.seq), Some(65_546));
+        let again = history.ask(now, 10, REST).expect("kept");
+        assert_eq!((again.seq, again.first), (None, false), "under way");
+        now += REST;
+        assert_eq!(history.ask(now, 10, REST).and_then(|asked| asked.seq), Some(65_546));
+        assert!(history.ask(now, 4, REST).is_none(), "never sent");
+        history.keep(now, packet(65_540, now));
+        assert!(history.ask(now, 4, REST).is_some(), "sent late");
+        assert!(history.ask(now, 30_000, REST).is_none());
+    }
+
+    #[test]
+    fn only_so_many_packets_are_kept_and_for_so_long() {
+        let mut history = History::new(100, Duration::from_secs(3));
+        let mut now = Instant::now();
+        (0..1000).for_each(|seq| history.keep(now, packet(seq, now)));
+        assert!(history.get(899).is_none() && history.get(900).is_some() && history.packets.len() == 100);
+        now += Duration::from_secs(4);
+        assert!(history.ask(now, 999, REST).is_some_and(|asked| asked.seq.is_none()), "too old");
+        history.keep(now, packet(1000, now));
+        assert_eq!(history.packets.len(), 1);
+        history.keep(now, packet(1 << 40, now));
+        assert_eq!(history.packets.len(), 1, "a leap leaves nothing behind");
     }
 }

@@ -178,11 +178,16 @@ impl Sender {
         Some(transmit(route, data))
     }
 
-    /// A packet was asked for again.
-    pub(crate) fn missing(&mut self, now: Instant, key: u64, stream: &mut Stream, first: u16, mask: u16) {
+    /// Packets were asked for again, see [`Feedback::Missing`].
+    pub(crate) fn missing(&mut self, now: Instant, key: u64, stream: &mut Stream, packets: &[(u16, u16)]) {
+        stream.figures.nacks += 1;
         let rest = stream.figures.rtt.unwrap_or_default().max(LEAST_REST);
-        let others = (0..16).filter(|bit| mask >> bit & 1 == 1).map(|bit: u16| first.wrapping_add(bit + 1));
-        for seq in std::iter::once(first).chain(others) {
+        let numbers = packets.iter().flat_map(|&(first, mask)| {
+            let others =
+                (0..16).filter(move |bit| mask >> bit & 1 == 1).map(move |bit: u16| first.wrapping_add(bit + 1));
+            std::iter::once(first).chain(others)
+        });
+        for seq in numbers {
             let Some(asked) = stream.history.ask(now, seq, rest) else { continue };
             stream.figures.missed += u64::from(asked.first);
             if let Some(seq) = asked.seq {
@@ -207,7 +212,7 @@ impl Sender {
         let (mid, ids, formats) = (track.mid, &track.extensions, &track.formats);
         let stream = track.streams.get_mut(index)?;
         let ssrc = stream.repair?;
-        let packet = stream.history.again(now, repair.seq)?;
+        let packet = stream.history.get(repair.seq)?;
         let format = formats.iter().find(|format| format.codec == packet.codec)?;
         let number = stream.next_repair;
         let header = Header {

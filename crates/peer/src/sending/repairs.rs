@@ -52,7 +52,7 @@ impl Repairs {
     }
 
     pub(crate) fn ask(&mut self, repair: Repair) {
-        if self.waiting.len() < MOST_WAITING && !self.waiting.contains(&repair) {
+        if self.waiting.len() < MOST_WAITING {
             self.waiting.push_back(repair);
         }
     }

@@ -18,18 +18,13 @@ const REPORT_BLOCK: usize = 24;
 const MOST_CHUNKS: usize = 31;
 
 /// Something that the other side says about a stream of ours, or about the way to it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Feedback {
     Reception(Reception),
-    /// Packets are missing; which ones follows.
-    Nacked {
-        ssrc: u32,
-    },
-    /// The packets of these sequence numbers are missing: `first`, and `first + 1 + n` for each bit n of the mask.
+    /// Packets are missing: for each pair, that of the first number, and that of `first + 1 + n` for each bit n of the second.
     Missing {
         ssrc: u32,
-        first: u16,
-        mask: u16,
+        packets: Vec<(u16, u16)>,
     },
     KeyframeWanted {
         ssrc: u32,
@@ -182,11 +177,9 @@ impl Packet<'_> {
 
     fn missing(&self, each: &mut impl FnMut(Feedback)) {
         let Some(ssrc) = word(self.bytes, 8) else { return };
-        each(Feedback::Nacked { ssrc });
-        for entry in self.bytes.get(12..).unwrap_or_default().as_chunks::<4>().0 {
-            let [a, b, c, d] = *entry;
-            each(Feedback::Missing { ssrc, first: u16::from_be_bytes([a, b]), mask: u16::from_be_bytes([c, d]) });
-        }
+        let entries = self.bytes.get(12..).unwrap_or_default().as_chunks::<4>().0;
+        let pair = |&[a, b, c, d]: &[u8; 4]| (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        each(Feedback::Missing { ssrc, packets: entries.iter().map(pair).collect() });
     }
 
     /// The receiver's estimate of the bandwidth: six bits of exponent, 18 bits of mantissa.
@@ -292,9 +285,7 @@ mod tests {
                 report: 0xaaaa_bbbb,
                 since_report: 65_536,
             }),
-            Feedback::Nacked { ssrc: 9 },
-            Feedback::Missing { ssrc: 9, first: 0xffff, mask: 5 },
-            Feedback::Missing { ssrc: 9, first: 0x0010, mask: 0 },
+            Feedback::Missing { ssrc: 9, packets: vec![(0xffff, 5), (0x0010, 0)] },
             Feedback::KeyframeWanted { ssrc: 9 },
             Feedback::KeyframeWanted { ssrc: 10 },
             Feedback::Bandwidth { bitrate: 6 },
