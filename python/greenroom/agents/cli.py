@@ -10,10 +10,8 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from greenroom.agents import handover, logs
 from greenroom.agents.loading import collected, users_traceback
 from greenroom.agents.options import DEFAULT_URL, ServerEnvOption, WorkerOptions, log_level_of
 from greenroom.agents.worker import AgentServer
@@ -22,6 +20,7 @@ from greenroom.runtime.tasks import TaskSet
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
 __all__ = ["run_app", "run_loop", "work"]
 
@@ -53,7 +52,9 @@ def run_app(server: AgentServer | WorkerOptions, arguments: Sequence[str] | None
         _COMMANDS[options.command](worker, options)
     except GreenroomError as error:
         sys.stderr.write(f"error: {error}\n")
-        sys.exit(handover.GAVE_UP if worker._succession is not None else 1)
+        from greenroom.agents.handover import GAVE_UP
+
+        sys.exit(GAVE_UP if worker._succession is not None else 1)
     except Exception as error:  # noqa: BLE001 - the program's own mistake, shown to who wrote it
         sys.stderr.write(f"{users_traceback(error)}error: the worker failed, see above\n")
         sys.exit(1)
@@ -124,12 +125,14 @@ def _start(server: AgentServer, options: argparse.Namespace) -> None:
 
 
 def _dev(server: AgentServer, options: argparse.Namespace) -> None:
+    from greenroom.agents.handover import inherited
+
     os.environ.setdefault("LIVEKIT_URL", DEFAULT_URL)
     os.environ.setdefault("LIVEKIT_API_KEY", DEV_KEY)
     os.environ.setdefault("LIVEKIT_API_SECRET", DEV_SECRET)
     os.environ["LIVEKIT_DEV_MODE"] = "1"
     _prepare(server, options, devmode=True)
-    server._succession = handover.inherited()
+    server._succession = inherited()
     program = _program()
     if server._succession is None and options.reload and program is not None:
         from greenroom.agents.reload import Reloader
@@ -143,6 +146,8 @@ def _dev(server: AgentServer, options: argparse.Namespace) -> None:
 
 def _program() -> Path | None:
     """The file that this process runs; None where there is none, and so nothing to run anew."""
+    from pathlib import Path
+
     path = getattr(sys.modules["__main__"], "__file__", None)
     return Path(path) if path else None
 
@@ -220,6 +225,8 @@ _COMMANDS = {"start": _start, "dev": _dev, "connect": _connect, "console": _cons
 
 
 def _prepare(server: AgentServer, options: argparse.Namespace, *, devmode: bool) -> None:
+    from greenroom.agents import logs
+
     level = options.log_level or ServerEnvOption.getvalue(server.log_level, devmode)
     readable = devmode if options.log_format is None else options.log_format == "colored"
     (logs.to_terminal if readable else logs.to_json)(log_level_of(level))

@@ -8,7 +8,6 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from greenroom import rtc
@@ -20,6 +19,7 @@ from greenroom.runtime.tasks import TaskSet
 from greenroom.wire import messages as m
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from tempfile import TemporaryDirectory
 
     from greenroom.agents.api import Api
@@ -184,6 +184,8 @@ class JobContext:
     @property
     def session_directory(self) -> Path:
         """A folder for files of this job, removed after its shutdown callbacks."""
+        from pathlib import Path
+
         if self._directory is None:
             from tempfile import TemporaryDirectory
 
@@ -475,7 +477,7 @@ class JobContext:
 #: Seconds for saying goodbye to a room, and for the answers to the last requests.
 _LEAVE_TIMEOUT = 5.0
 #: What was sent last is played at the far ends so much later; whoever has left by then is cut short.
-_LAST_WORDS = 0.1
+_LAST_WORDS = 0.2
 _OF_VOICE_SESSIONS = frozenset(
     {"inference_executor", "inference_headers", "init_recording", "make_session_report", "primary_session", "tagger"}
 )

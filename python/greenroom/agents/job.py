@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import os
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -147,6 +146,8 @@ class Job:
     @classmethod
     def simulated(cls, room: str, participant_identity: str | None = None, info: m.Room | None = None) -> Self:
         """A job that no server has made, for a room or for one participant of it."""
+        import random
+
         message = m.Job(id=f"simulated-{random.randrange(16**8):08x}", room=info or m.Room(name=room))
         if participant_identity is not None:
             message.type = m.JobType.JT_PUBLISHER

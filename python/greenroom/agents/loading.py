@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenroom.errors import ConfigError, StateError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from greenroom.agents.worker import AgentServer
 
 __all__ = ["Program", "collected", "load", "preparations", "refuse_while_loading", "users_traceback"]
 
-_PACKAGE = str(Path(__file__).parent.parent)
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
 #: What other processes call before they load the program, as "module:function".
 preparations: list[str] = []
 #: While a file is loaded: the workers that it wants to run. None = nothing is loaded.

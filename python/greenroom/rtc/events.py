@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import logging
 from collections.abc import Callable
@@ -74,6 +73,8 @@ class EventEmitter(Generic[T_contra]):
             return lambda decorated: self._register(event, decorated, once=once)
         check.callback("callback", callback)
         if self._event_names and event not in self._event_names:
+            import difflib
+
             close = " or ".join(difflib.get_close_matches(str(event), self._event_names)) or "its documentation"
             log.warning("%s has no event %r; see %s", type(self).__name__, event, close)
         self._handlers.setdefault(event, {}).setdefault(callback, _Registration(_positional_arity(callback), once))
