@@ -6,8 +6,8 @@ import asyncio
 import base64
 import contextlib
 import functools
-import http.client
 from collections import deque
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -204,7 +204,8 @@ class _RefusedError(Exception):
     """There will be no websocket. `status` is the HTTP one, 0 when there was none, `body` what came with it."""
 
     def __init__(self, status: int, body: bytes) -> None:
-        super().__init__(body.decode(errors="replace").strip() or http.client.responses.get(status, ""))
+        phrase = next((known.phrase for known in HTTPStatus if known == status), "")
+        super().__init__(body.decode(errors="replace").strip() or phrase)
         self.status = status
 
 
