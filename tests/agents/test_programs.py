@@ -151,7 +151,7 @@ async def test_finite_audio_is_heard_to_its_last_sample_and_ends_the_job(desk: D
     loud = np.flatnonzero(np.abs(samples) > 2000)
     # A busy machine tears gaps, and the far end stretches sound while it learns how evenly packets come.
     heard_for = len(np.unique(loud // 480)) / 100
-    assert seconds - 0.06 < heard_for < seconds + 0.15
+    assert seconds - 0.06 < heard_for < seconds + 0.4
     assert peak(samples[loud[-1] - 960 : loud[-1]]) == pytest.approx(2000, abs=60)
     assert job.state.error == ""
 
