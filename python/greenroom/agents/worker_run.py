@@ -378,6 +378,9 @@ class WorkerRun:
         self._start(info, offer.answer)
 
     def _start(self, info: RunningJobInfo, answer: Answer) -> None:
+        if self._over.done():  # assigned while everything ends: what runs jobs may be closed already
+            self._apply(self.machine.job_ended(self._loop.time(), info.job.id, "the worker ended before the job began"))
+            return
         entrypoint = answer.entrypoint or self._setup.options.entrypoint_fnc
         if entrypoint is None:
             raise ConfigError("there is no entrypoint to run")
@@ -511,6 +514,7 @@ class WorkerRun:
     async def _close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._apply(self.machine.drain(self._loop.time()))
         try:
             await self._executor.close()
             await self._health.close()

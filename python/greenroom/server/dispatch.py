@@ -72,7 +72,11 @@ class Dispatcher:
             return
         elif event.event in ("participant_left", "participant_connection_aborted"):
             if participant.disconnect_reason not in _COMES_BACK + _ROOM_ENDS:
-                said_so = participant.disconnect_reason == m.DisconnectReason.CLIENT_INITIATED
+                # Who gives up joining says so by closing its socket.
+                said_so = (
+                    event.event == "participant_connection_aborted"
+                    or participant.disconnect_reason == m.DisconnectReason.CLIENT_INITIATED
+                )
                 self.step(r.ParticipantGone(room.name, participant.identity, said_so))
         elif participant.kind in DEPENDENT_KINDS:
             if event.event == "participant_joined":
