@@ -62,12 +62,12 @@ test-rust: build
 # What judges memory and timing has a process of its own.
 OWN_PROCESS := tests/quality tests/hostile tests/soak
 test-python: setup build playground
-	$(PYTEST) tests $(addprefix --ignore=,$(OWN_PROCESS))
+	export LIVEKIT_SERVER="$$(tools/livekit_server.sh)"; \
+	$(PYTEST) tests $(addprefix --ignore=,$(OWN_PROCESS)); \
 	for part in $(OWN_PROCESS); do $(PYTEST) $$part; done
 
-test-livekit: build ## both clients and our agents on a livekit-server: make test-livekit LIVEKIT_SERVER=path/to/livekit-server
-	@test -x "$(LIVEKIT_SERVER)" || { echo 'set LIVEKIT_SERVER to the path of a livekit-server binary'; exit 1; }
-	LIVEKIT_SERVER="$(LIVEKIT_SERVER)" $(PYTEST) tests/interop/test_livekit_server*.py tests/agents/test_livekit_server.py
+test-livekit: setup build ## both clients and our agents on livekit-server: LIVEKIT_SERVER=binary, else one is built once with Go
+	LIVEKIT_SERVER="$$(tools/livekit_server.sh)" $(PYTEST) tests/interop/test_livekit_server*.py tests/agents/test_livekit_server.py
 
 demo: setup build playground ## a whole call in view: speech and video through the server, transformed, checked, written to demo/
 	$(PY) -m greenroom demo $(DEMO)
