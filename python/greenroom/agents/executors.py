@@ -191,7 +191,10 @@ class _JobThread:
 
     async def outcome(self, error: str) -> None:
         reported = self._events.job_outcome(self._job_id, error)
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(reported, self._worker_loop))
+        try:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(reported, self._worker_loop))
+        except RuntimeError:
+            reported.close()  # the worker has left this thread behind, and ended
 
     def ended(self, error: str) -> None:
         self._error = error
