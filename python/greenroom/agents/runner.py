@@ -11,6 +11,7 @@ import logging
 import os
 import traceback
 import weakref
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -245,6 +246,8 @@ def _end_in_child() -> None:
     for loop in list(_loops):
         with contextlib.suppress(RuntimeError):
             loop.call_soon(_exit_child)
+        if isinstance(ready := getattr(loop, "_ready", None), deque):
+            ready.rotate(1)  # what waits before it may need a lock whose holder was not forked
 
 
 def _exit_child() -> None:
