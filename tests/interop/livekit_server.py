@@ -1,7 +1,7 @@
 """A livekit-server of one's own, rooms in it for both clients, and judges of what they hear and see.
 
-The binary's path comes from the environment variable LIVEKIT_SERVER, which `make test` sets to one that tools/livekit_server.sh has built; without
-it every test here is skipped.
+The binary's path comes from the environment variable LIVEKIT_SERVER, which `make test` sets to one that
+tools/livekit_server.sh has built; without it every test here is skipped.
 """
 
 from __future__ import annotations
