@@ -59,15 +59,16 @@ test: setup build playground test-rust test-python test-wheel ## every test of e
 test-rust: build
 	cargo test --workspace
 
-# What judges memory and timing has a process of its own.
+# What judges memory and timing has a process of its own; agents are tried on livekit-server where there is one.
 OWN_PROCESS := tests/quality tests/hostile tests/soak
+ON_LIVEKIT := tests/agents/test_livekit_server.py
 test-python: setup build playground
-	export LIVEKIT_SERVER="$$(tools/livekit_server.sh)"; \
-	$(PYTEST) tests $(addprefix --ignore=,$(OWN_PROCESS)); \
+	$(PYTEST) tests $(addprefix --ignore=,$(OWN_PROCESS) $(ON_LIVEKIT))
 	for part in $(OWN_PROCESS); do $(PYTEST) $$part; done
+	LIVEKIT_SERVER="$$(tools/livekit_server.sh)" $(PYTEST) $(ON_LIVEKIT)
 
 test-livekit: setup build ## both clients and our agents on livekit-server: LIVEKIT_SERVER=binary, else one is built once with Go
-	LIVEKIT_SERVER="$$(tools/livekit_server.sh)" $(PYTEST) tests/interop/test_livekit_server*.py tests/agents/test_livekit_server.py
+	LIVEKIT_SERVER="$$(tools/livekit_server.sh)" $(PYTEST) tests/interop/test_livekit_server*.py $(ON_LIVEKIT)
 
 demo: setup build playground ## a whole call in view: speech and video through the server, transformed, checked, written to demo/
 	$(PY) -m greenroom demo $(DEMO)

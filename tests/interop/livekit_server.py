@@ -1,7 +1,7 @@
 """A livekit-server of one's own, rooms in it for both clients, and judges of what they hear and see.
 
-The binary's path comes from the environment variable LIVEKIT_SERVER, which `make test` sets to one that
-tools/livekit_server.sh has built; without it every test here is skipped.
+The binary's path comes from the environment variable LIVEKIT_SERVER, which `make test-livekit` sets to one
+that tools/livekit_server.sh has built; without it every test here is skipped.
 """
 
 from __future__ import annotations
@@ -85,6 +85,11 @@ class LivekitServer:
         while self._process.poll() is None and '"force": true' not in self.log.read_text():
             self._process.terminate()
             time.sleep(0.1)
+        self._process.wait(10)
+
+    def lines(self) -> list[str]:
+        """What it has logged."""
+        return self.log.read_text().splitlines()
 
     def token(self, identity: str, room: str, **grants: object) -> str:
         grant = api.VideoGrants(**{"room_join": True, "room": room, "can_update_own_metadata": True} | grants)
