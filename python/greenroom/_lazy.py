@@ -13,7 +13,7 @@ import builtins
 import importlib
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,11 +23,12 @@ _one_at_a_time = threading.Lock()
 
 
 @contextmanager
-def when_used(package: dict[str, Any]) -> Iterator[None]:
+def when_used(package: dict[str, Any], refusal: Callable[[str], Exception] | None = None) -> Iterator[None]:
     """Note the block's imports instead of running them. `package` is the globals of the `__init__` that it is in.
 
     Of the forms there are, `from module import name` and `from module import name as other`; from the package itself
-    only its modules can be imported.
+    only its modules can be imported. `refusal` makes the error for a name that is in neither; without it, and for names
+    like `__path__`, that is the usual AttributeError.
     """
 
     def note(
@@ -57,6 +58,8 @@ def when_used(package: dict[str, Any]) -> Iterator[None]:
         try:
             source = wanted[name]
         except KeyError:
+            if refusal is not None and not name.startswith("__"):
+                raise refusal(name) from None
             raise AttributeError(
                 f"module {here!r} has no attribute {name!r}", name=name, obj=sys.modules[here]
             ) from None

@@ -1,9 +1,9 @@
 """Agents: programs that a server sends into rooms. A worker registers, is offered jobs, and runs them."""
 
 import sys
-from typing import TYPE_CHECKING
 
 from greenroom import __version__
+from greenroom._lazy import when_used
 from greenroom.agents import cli
 from greenroom.agents.context import JobContext, JobProcess, current_simulation, get_job_context
 from greenroom.agents.job import (
@@ -37,7 +37,14 @@ from greenroom.agents.request import JobRequest
 from greenroom.agents.worker import AgentServer, WorkerInfo
 from greenroom.errors import AssignmentTimeoutError
 
-if TYPE_CHECKING:
+
+def _refusal(name: str) -> Exception:
+    from greenroom.agents.elsewhere import refusal
+
+    return refusal(__name__, name, sys._getframe(2))
+
+
+with when_used(globals(), _refusal):
     from greenroom.agents import plugin as plugin
     from greenroom.agents import simulation as simulation
     from greenroom.agents import testing as testing
@@ -53,23 +60,6 @@ if TYPE_CHECKING:
 ServerOptions = WorkerOptions
 Worker = AgentServer
 get_current_job_context = get_job_context
-
-#: What is imported when it is first asked for, and the module that it is in.
-_LATER = {
-    "Plugin": "plugin",
-    "Scenario": "simulation",
-    "ScenarioGroup": "simulation",
-    "ScenarioUserdata": "simulation",
-    "SimulationContext": "simulation",
-    "SimulationDispatch": "simulation",
-    "SimulationRun": "simulation",
-    "SimulationVerdict": "simulation",
-    "plugin": "plugin",
-    "simulation": "simulation",
-    "testing": "testing",
-    "types": "types",
-    "utils": "utils",
-}
 
 __all__ = [
     "DEFAULT_PARTICIPANT_KINDS",
@@ -112,17 +102,3 @@ __all__ = [
     "wait_for_participant",
     "wait_for_track_publication",
 ]
-
-if not TYPE_CHECKING:  # type checkers shall find misspelt names
-
-    def __getattr__(name: str) -> object:
-        if name.startswith("__"):
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        import importlib
-
-        if name not in _LATER:
-            from greenroom.agents.elsewhere import refusal
-
-            raise refusal(__name__, name, sys._getframe(1))
-        module = importlib.import_module(f"{__name__}.{_LATER[name]}")
-        return module if name == _LATER[name] else getattr(module, name)
