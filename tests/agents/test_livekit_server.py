@@ -40,6 +40,7 @@ from .test_programs import (
     test_still_colour_is_seen_by_who_joins_late,
 )
 from .test_workers import (
+    MODES,
     page,
     subscribed,
     test_a_job_may_end_with_the_last_caller,
@@ -125,15 +126,7 @@ async def test_a_file_that_is_started_works_and_leaves_when_it_is_told_to(desk: 
         assert await asyncio.wait_for(process.wait(), 40) == 0
 
 
-@pytest.mark.parametrize(
-    ("mode", "wanted"),
-    [
-        (AutoSubscribe.SUBSCRIBE_ALL, {"tone", "picture"}),
-        (AutoSubscribe.SUBSCRIBE_NONE, set()),
-        (AutoSubscribe.AUDIO_ONLY, {"tone"}),
-        (AutoSubscribe.VIDEO_ONLY, {"picture"}),
-    ],
-)
+@MODES
 async def test_only_what_a_mode_subscribes_is_subscribed(desk: LivekitDesk, mode: AutoSubscribe, wanted: set[str]):
     """Told by the server to the publisher: which of its tracks the agent, its only receiver, has subscribed to."""
     rooms: list[rtc.Room] = []

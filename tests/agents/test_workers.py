@@ -32,7 +32,8 @@ def page(entrypoint, **accept) -> AgentServer:
     return AgentServer(WorkerOptions(request_fnc=request_fnc, agent_name="page", entrypoint_timeout=0.2))
 
 
-@pytest.mark.parametrize(
+#: What of a tone and a picture each mode receives.
+MODES = pytest.mark.parametrize(
     ("mode", "wanted"),
     [
         (AutoSubscribe.SUBSCRIBE_ALL, {"tone", "picture"}),
@@ -41,6 +42,9 @@ def page(entrypoint, **accept) -> AgentServer:
         (AutoSubscribe.VIDEO_ONLY, {"picture"}),
     ],
 )
+
+
+@MODES
 async def test_only_what_a_mode_subscribes_is_sent(desk: Desk, mode: AutoSubscribe, wanted: set[str]):
     """Counted at the server: which tracks it forwards to the agent, its only receiver, and what leaves its socket."""
     rooms: list[rtc.Room] = []

@@ -20,6 +20,12 @@ async def rejoin(room: rtc.Room) -> None:
     await back
 
 
+def announced(room: rtc.Room, identity: str) -> list[str]:
+    """The tracks that a room knows of somebody."""
+    one = room.remote_participants.get(identity)
+    return list(one.track_publications) if one else []
+
+
 async def test_a_data_track_is_published_again_under_a_new_sid(studio: Studio):
     ada, bob = await studio.pair()
     seen: list[rtc.RemoteDataTrack] = []
@@ -70,13 +76,7 @@ async def test_what_is_unpublished_while_it_is_published_again_stays_away(studio
         assert unpublished == [publication]
         assert dict(ada.local_participant.track_publications) == {}
         await ada.local_participant.publish_track(tone.track)
-        await until(
-            lambda: (
-                "ada" in bob.remote_participants
-                and list(bob.remote_participants["ada"].track_publications)
-                == list(ada.local_participant.track_publications)
-            )
-        )
+        await until(lambda: announced(bob, "ada") == list(ada.local_participant.track_publications))
 
 
 async def test_tracks_survive_a_second_loss_while_they_are_published_again(studio: Studio):
@@ -93,13 +93,7 @@ async def test_tracks_survive_a_second_loss_while_they_are_published_again(studi
         await back
         await until(lambda: len(ada.local_participant.track_publications) == 2)
         assert set(ada.local_participant.track_publications.values()) == set(publications)
-        await until(
-            lambda: (
-                "ada" in bob.remote_participants
-                and set(bob.remote_participants["ada"].track_publications)
-                == set(ada.local_participant.track_publications)
-            )
-        )
+        await until(lambda: set(announced(bob, "ada")) == set(ada.local_participant.track_publications))
 
 
 async def test_reconnecting_is_told_before_the_others_are_gone(studio: Studio):
